@@ -1,0 +1,1 @@
+"""The facts: what a value is, and when it became true."""

@@ -1,0 +1,1 @@
+"""Compiled loops of the facts; nothing here checks, logs or allocates objects."""

@@ -1,0 +1,1 @@
+"""The judges: may this model be believed right now?"""

@@ -1,0 +1,1 @@
+"""The rim: Kafka, Faust, clocks, files, environment, commands."""
