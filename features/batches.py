@@ -18,6 +18,7 @@ _ROW = [
     pa.field("append_time_us", pa.int64()),  # the broker's own clock (LogAppendTime), else null
     pa.field("write_time_us", pa.int64()),  # declared by the source: lower bound of visibility
     pa.field("visible_time_us", pa.int64()),  # declared by the source: upper bound of visibility
+    pa.field("clock_domain", pa.utf8()),  # whose transactions and clock these are, null without transactions
     pa.field("txid", pa.utf8()),
     pa.field("op", pa.utf8()),  # c u d r of change events, else null
 ]

@@ -75,7 +75,16 @@ class Feature(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @property
     def definition(self) -> str:
         """16 hexadecimal digits that change when the meaning of the values does."""
-        meaning = (self.name, self.source, self.column, self.aggregate, self.window_us, self.panes, self.where, self.expr)
+        meaning = (
+            self.name,
+            self.source,
+            self.column,
+            self.aggregate,
+            self.window_us,
+            self.panes,
+            self.where,
+            self.expr,
+        )
         return format(text_hash(repr(meaning)), "016x")
 
 

@@ -1,0 +1,1 @@
+"""Bytes on topics: the only place that knows JSON keys."""
