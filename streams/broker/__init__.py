@@ -1,0 +1,1 @@
+"""Brokers: the embedded one, Apache Kafka started from jars, and questions to any of them."""
