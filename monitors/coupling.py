@@ -214,12 +214,26 @@ class Coupling:
 
     def _prove(self, key: Key) -> None:
         """Bring the coincidences of one transaction up to date."""
-        for feature, proofs in self._proofs.items():
+        for feature in self._proofs:
             found = self._open[key].coincidences(feature)
             if not found:
-                proofs.pop(key, None)
-            elif key in proofs or sum(map(len, proofs.values())) + len(found) <= COINCIDENCES_MAX or not proofs:
-                proofs[key] = dict(sorted(found.items())[:COINCIDENCES_MAX])
+                self._proofs[feature].pop(key, None)
+            elif key in self._proofs[feature] or self._has_room(feature, len(found)):
+                self._proofs[feature][key] = dict(sorted(found.items())[:COINCIDENCES_MAX])
+
+    def _has_room(self, feature: str, more: int) -> bool:
+        """Whether `more` coincidences fit, if need be at the expense of repeated ones of the same entities."""
+        proofs = self._proofs[feature]
+        if not proofs or sum(map(len, proofs.values())) + more <= COINCIDENCES_MAX:
+            return True
+        if self._emitted.get(feature) is not Severity.WARNING:
+            return False  # nothing left to raise
+        # One entity that coincides every day must not crowd out the second and third.
+        kept: dict[Key, dict[Entity, _Member]] = {}
+        for entity, (key, member) in self._entities(feature).items():
+            kept.setdefault(key, {})[entity] = member
+        self._proofs[feature] = kept
+        return sum(map(len, kept.values())) + more <= COINCIDENCES_MAX
 
     def _settle(self) -> None:
         while len(self._open) > TRANSACTIONS_MAX or self._members > MEMBERS_MAX:

@@ -162,6 +162,26 @@ def test_members_and_coincidences_have_bounds(monkeypatch):
     assert judge.finding("last_login").evidence["count"] == 5
 
 
+def test_one_busy_entity_does_not_crowd_out_the_others(monkeypatch):
+    """A test account that cancels every day fills the memory; the second and third customer must still page."""
+    monkeypatch.setattr(coupling, "COINCIDENCES_MAX", 4)
+    judge = churn()
+    for day in range(10):
+        judge.observe(batch(*cancel(1, txid=f"day{day}")))
+    assert seen(judge, *cancel(2), *cancel(3)) == [("last_login", "page")]
+    assert sum(len(members) for *_, members in judge.snapshot()["proofs"]["last_login"]) <= 4
+
+
+def test_bounds_hold_after_a_restart(monkeypatch):
+    monkeypatch.setattr(coupling, "MEMBERS_MAX", 3)
+    judge, heir = churn(), churn()
+    for entity in range(1, 4):
+        judge.observe(batch(*cancel(entity)))
+    heir.restore(judge.snapshot())
+    heir.observe(batch(*cancel(4)))
+    assert len(heir.snapshot()["open"]) == 3
+
+
 def test_missing_columns_are_named():
     with pytest.raises(ValueError, match="found none named txid"):
         churn().observe(batch(row(1)).drop_columns(["txid"]))

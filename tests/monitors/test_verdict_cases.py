@@ -199,6 +199,8 @@ def test_the_tier_is_that_of_the_weakest_input():
     assert judged(versions, 7).tier[0] == Tier.E3
     assert judged(versions, 7, tier=np.int8(Tier.E4)).tier[0] == Tier.E4
     assert judged(versions, 7, stamps=np.uint64(1), tier=np.int8(Tier.E4)).tier[0] == Tier.E4
+    beaten = history((5, T - DAY), (7, T - 10), tier=Tier.E3)
+    assert judged(beaten, 5, stamps=np.uint64(1)).tier[0] == Tier.E3  # "not the newest" rests on the bounds
 
 
 def test_the_kernel_speaks_the_codes_of_the_words():

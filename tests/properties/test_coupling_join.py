@@ -24,11 +24,12 @@ rows = st.lists(
             "topic": st.just("cdc"),
             "partition": st.integers(0, 1),
             "offset": st.integers(0, 99),
+            "commit_time_us": st.integers(100, 103),
             "lead_us": st.none() | st.integers(1, 9),
         }
     ),
     max_size=30,
-).map(lambda told: [{**row, "commit_time_us": 100 + int(row["txid"])} for row in told])
+)
 
 
 def fold(told, cuts):
