@@ -1,0 +1,1 @@
+"""Batches for Faust: one item per (partition, fetch), its record batches unparsed."""
