@@ -35,6 +35,24 @@ class Sorted(Generic[Row]):
     markers: list[tuple[int, int, int]] = field(default_factory=list)  # original partition, next, covered until
     newest_origin: dict[int, int] = field(default_factory=dict)  # forwarded rows: highest original offset seen
 
+    def split(self, offset: int) -> tuple["Sorted[Row]", "Sorted[Row]"]:
+        """What became of the records below `offset`, and of the others; what has no offset stays with the others."""
+        below: Sorted[Row] = Sorted(
+            rows=[r for r in self.rows if r[0] < offset],
+            foreign=[f for f in self.foreign if f.origin.offset < offset],
+            rejected=[r for r in self.rejected if r.offset < offset],
+        )
+        rest: Sorted[Row] = Sorted(
+            rows=self.rows[len(below.rows) :],
+            foreign=self.foreign[len(below.foreign) :],
+            rejected=self.rejected[len(below.rejected) :],
+            empty=self.empty,
+            duplicates=self.duplicates,
+            markers=self.markers,
+            newest_origin=self.newest_origin,
+        )
+        return below, rest
+
 
 class LogDecoder(Generic[Row]):
     """Decodes the records of one log, one by one.

@@ -12,7 +12,7 @@ from features.definitions import Definitions, Model, Source, TimeField
 from features.lineage import read_id
 from streams.wire.forwarding import Origin
 from streams.wire.logs import LogDecoder, Sorted
-from streams.wire.records import DecodeError, Refusal
+from streams.wire.records import AT_ITS_OWN_TIME, DecodeError, Refusal
 from streams.wire.rows import cell_columns, entity_text, parse_json
 from streams.wire.stamps import stamp_reader
 
@@ -111,6 +111,8 @@ class PredictionDecoder(LogDecoder[Prediction]):
             ingest_us = self._ingest(body.get(self.source.ingest_time.field))
         else:
             ingest_us = origin.timestamp_ms * 1000 if origin.is_append else origin.received_us or received_us
+        if ingest_us == AT_ITS_OWN_TIME:
+            ingest_us = read_us
         if read_us > ingest_us + self._ahead_us:
             raise DecodeError(
                 Refusal.TIME_RANGE,

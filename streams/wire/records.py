@@ -13,6 +13,10 @@ Headers = list[tuple[str, bytes | None]]
 VALUE_BYTES_MAX = 1_048_576
 
 
+#: Instead of a receive time: rows of a file arrive at their write time, else at their event time.
+AT_ITS_OWN_TIME = -1
+
+
 class Refusal(StrEnum):
     """Why a record becomes a dead letter; stable, since people filter by it."""
 

@@ -19,7 +19,7 @@ from features.definitions import Definitions, Source, TimeField
 from features.lineage import canonical, value_hash
 from streams.wire.forwarding import Origin
 from streams.wire.logs import LogDecoder, Sorted
-from streams.wire.records import VALUE_BYTES_MAX, DecodeError, Refusal
+from streams.wire.records import AT_ITS_OWN_TIME, VALUE_BYTES_MAX, DecodeError, Refusal
 from streams.wire.stamps import stamp_reader
 
 _MISSING = object()
@@ -66,8 +66,8 @@ class RowDecoder(LogDecoder["Row"]):
             if self._event and self.source.event_time
             else None
         )
-        ingest, append = self._ingest_time(body, origin, received_us)
         write = self._time(self._write, self.source.write_time, body)
+        ingest, append = self._ingest_time(body, origin, received_us, write if write is not None else event)
         if event is None:
             event = write if write is not None else ingest
         return Row(
@@ -106,7 +106,7 @@ class RowDecoder(LogDecoder["Row"]):
             if self._event and self.source.event_time
             else commit
         )
-        ingest, append = self._ingest_time(body, origin, received_us)
+        ingest, append = self._ingest_time(body, origin, received_us, commit)
         is_snapshot = op == "r"
         old = before if isinstance(before, dict) else None
         values = [_value(n, k, None if op == "d" else _required(image, n)) for n, k in self._columns]
@@ -125,11 +125,21 @@ class RowDecoder(LogDecoder["Row"]):
             changed=[_is_changed(name, op, old, image) for name, _ in self._columns],
         )
 
-    def _ingest_time(self, body: dict[str, Any], origin: Origin, received_us: int) -> tuple[int, int | None]:
+    def _ingest_time(
+        self, body: dict[str, Any], origin: Origin, received_us: int, own_us: int | None
+    ) -> tuple[int, int | None]:
         append = origin.timestamp_ms * 1000 if origin.is_append else None
         if self._ingest and self.source.ingest_time:
             return self._ingest(_required(body, self.source.ingest_time.field)), append
-        return (append if append is not None else origin.received_us or received_us), append
+        if append is not None:
+            return append, append
+        if origin.received_us:
+            return origin.received_us, None
+        if received_us != AT_ITS_OWN_TIME:
+            return received_us, None
+        if own_us is None:
+            raise DecodeError(Refusal.MISSING_FIELD, "no ingest, write or event time is declared for this source")
+        return own_us, None
 
     def _time(
         self, read: Callable[[object], int] | None, declared: TimeField | None, body: dict[str, Any]

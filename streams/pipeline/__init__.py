@@ -1,0 +1,1 @@
+"""The door of the pure world: columns and time in, effects out."""

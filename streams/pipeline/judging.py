@@ -1,0 +1,200 @@
+"""Predictions against histories: which cells could not have been known?
+
+Served form: what the prediction logged, against what was readable at its read time. Exposure form: at that same
+moment, the value that training would join when the label has matured. Both ask the verdict kernel, with the bounds
+that belong to them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from features.versions import History, Slices
+
+from features import asof
+from features.definitions import Definitions, Feature, Model
+from features.times import FOREVER_US, NEVER_US
+from monitors import leakage
+from monitors.leakage import CellSet, VersionSet
+from monitors.verdicts import Tier
+from streams.pipeline.pending import Judged
+
+Int64 = npt.NDArray[np.int64]
+UInt64 = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Which bounds judge one feature, and how good they are."""
+
+    from_view: bool
+    tier: Tier
+    eps_us: int
+    resolution_us: int
+    lag_us: int | None  # added to the upper bound; None: there is no upper bound
+
+
+class Judge:
+    """Judges the predictions of one partition group against its history."""
+
+    def __init__(self, definitions: Definitions, history: History, *, witnessed: bool) -> None:
+        self._definitions = definitions
+        self._history = history
+        self._witnessed = witnessed
+        self._features = {name: i for i, name in enumerate(definitions.features)}
+        self._entities: dict[tuple[str, str], int] = {}
+
+    def key(self, entity_type: str, entity: str) -> int:
+        """A number for the entity, the same for ever in this group."""
+        return self._entities.setdefault((entity_type, entity), len(self._entities))
+
+    def keys(self, entity_type: str, versions: pa.RecordBatch) -> Int64:
+        """int64[n]: keys of (entity, feature) of versions."""
+        names = versions.column("feature").to_pylist()
+        entities = versions.column("entity").to_pylist()
+        width = len(self._features)
+        pairs = zip(entities, names, strict=True)
+        return np.array([self.key(entity_type, e) * width + self._features[f] for e, f in pairs], np.int64)
+
+    def served(self, model: Model, rows: pa.RecordBatch) -> Judged:
+        """Verdicts of what was logged, [n, features]."""
+        slices = self._slices(model, rows)
+        bounds = [self._served_bounds(self._definitions.features[f]) for f in model.features]
+        hashes = _grid(rows, model, "hash")
+        return self._judge(model, rows, slices, bounds, hashes, stamps=_grid(rows, model, "stamp"), named=None)
+
+    def exposure(self, model: Model, rows: pa.RecordBatch) -> Judged:
+        """Verdicts of what training would join, [n, features]."""
+        slices = self._slices(model, rows)
+        bounds = [self._exposure_bounds(self._definitions.features[f]) for f in model.features]
+        _, b_us = self._intervals(slices, bounds)
+        reads = np.repeat(rows.column("read_time_us").to_numpy(), len(model.features))
+        joins = [model.join.get(f, "latest") for f in model.features] * rows.num_rows
+        chosen = asof.joined(slices, self._history, joins, reads, b_us)
+        found = chosen >= 0
+        at = np.where(found, chosen, 0)
+        hashes = (
+            np.where(found, self._history.hash[at], np.uint64(0))
+            if len(self._history)
+            else np.zeros(at.size, np.uint64)
+        )
+        named = (
+            np.where(found, self._history.id64[at], np.uint64(0))
+            if len(self._history)
+            else np.zeros(at.size, np.uint64)
+        )
+        return self._judge(
+            model, rows, slices, bounds, hashes.astype(np.uint64), stamps=None, named=named.astype(np.uint64)
+        )
+
+    def snapshot(self) -> list[list[object]]:
+        """JSON-able state: entities in the order of their numbers."""
+        return [[kind, entity] for kind, entity in self._entities]
+
+    def restore(self, state: list[list[str]]) -> None:
+        """Take over a snapshot."""
+        self._entities = {(kind, entity): i for i, (kind, entity) in enumerate(state)}
+
+    def _slices(self, model: Model, rows: pa.RecordBatch) -> Slices:
+        reads = rows.column("read_time_us").to_numpy()
+        width = len(self._features)
+        columns = np.array([self._features[f] for f in model.features], np.int64)
+        entities = [self._entities.get((model.entity_type, e), -1) for e in rows.column("entity").to_pylist()]
+        keys = (np.array(entities, np.int64)[:, None] * width + columns[None, :]).ravel()
+        keys = np.where(keys < 0, -1, keys)
+        count = len(columns)
+        until = np.repeat(reads + model.matures_after_us, count)
+        since = np.repeat(reads - self._definitions.run.history_us, count)
+        return self._history.slices(keys, until, since)
+
+    def _judge(
+        self,
+        model: Model,
+        rows: pa.RecordBatch,
+        slices: Slices,
+        bounds: list[_Bounds],
+        hashes: UInt64,
+        *,
+        stamps: UInt64 | None,
+        named: UInt64 | None,
+    ) -> Judged:
+        n, count = rows.num_rows, len(model.features)
+        a_us, b_us = self._intervals(slices, bounds)
+        versions = VersionSet(
+            start=slices.start,
+            a_us=a_us,
+            b_us=b_us,
+            hashes=self._history.hash[slices.rows],
+            ids=self._history.id64[slices.rows],
+            begins=~slices.is_base,
+            eps_us=np.tile(np.array([b.eps_us for b in bounds], np.int64), n),
+            resolution_us=np.tile(np.array([b.resolution_us for b in bounds], np.int64), n),
+            tier=np.tile(np.array([int(b.tier) for b in bounds], np.int8), n),
+        )
+        reads = rows.column("read_time_us").to_numpy()
+        # Older than what is kept: nothing can be said, whether or not it happens to be here still.
+        covered = rows.column("ingest_time_us").to_numpy() - reads <= self._definitions.run.history_us
+        cells = CellSet(
+            group=np.arange(n * count),
+            p_lo_us=np.repeat(reads, count),
+            hashes=hashes,
+            stamps=stamps,
+            named=named,
+            covered=np.repeat(covered, count),
+        )
+        found = leakage.judge(versions, cells)
+        ids = (
+            self._history.id64[slices.rows[np.maximum(found.version, 0)]]
+            if len(slices.rows)
+            else np.zeros(n * count, np.uint64)
+        )
+        decisive = np.where(found.version >= 0, ids, np.uint64(0)).astype(np.uint64)
+        shape = (n, count)
+        return Judged(
+            found.verdict.reshape(shape),
+            found.reason.reshape(shape),
+            found.tier.reshape(shape),
+            found.lead_us.reshape(shape),
+            decisive.reshape(shape),
+        )
+
+    def _intervals(self, slices: Slices, bounds: list[_Bounds]) -> tuple[Int64, Int64]:
+        """Bounds of every version in the slices, by the feature of its group."""
+        history, rows = self._history, slices.rows
+        groups = np.repeat(np.arange(slices.start.size - 1), np.diff(slices.start))
+        feature = groups % len(bounds)
+        from_view = np.array([b.from_view for b in bounds], bool)[feature]
+        lag = np.array([0 if b.lag_us is None else b.lag_us for b in bounds], np.int64)[feature]
+        bounded = np.array([b.lag_us is not None for b in bounds], bool)[feature]
+        a_us = np.where(from_view, history.view_from_us[rows], history.source_from_us[rows])
+        b_us = np.where(from_view, history.view_by_us[rows], history.source_by_us[rows])
+        b_us = np.where(bounded & (b_us != FOREVER_US), b_us + lag, FOREVER_US)
+        wrong = (a_us > b_us) & (a_us != NEVER_US)  # contradicts itself: neither convicts nor acquits
+        return np.where(wrong, NEVER_US, a_us).astype(np.int64), np.where(wrong, FOREVER_US, b_us).astype(np.int64)
+
+    def _served_bounds(self, feature: Feature) -> _Bounds:
+        if feature.served_from == "source":
+            return self._source_bounds(feature)
+        return self._view_bounds(feature.serving_lag_us if self._witnessed else feature.serving_lag_us or 0)
+
+    def _exposure_bounds(self, feature: Feature) -> _Bounds:
+        return self._source_bounds(feature) if feature.aggregate is None else self._view_bounds(0)
+
+    def _view_bounds(self, lag_us: int | None) -> _Bounds:
+        run = self._definitions.run
+        return _Bounds(True, Tier.E2 if self._witnessed else Tier.E3, run.clock_error_us, 1, lag_us)
+
+    def _source_bounds(self, feature: Feature) -> _Bounds:
+        source = self._definitions.sources[feature.source]
+        if source.format == "debezium":
+            tier = Tier.E2
+        else:
+            tier = Tier.E4 if source.write_time else Tier.E3
+        return _Bounds(False, tier, self._definitions.clock_error_us(source), source.resolution_us, 0)
+
+
+def _grid(rows: pa.RecordBatch, model: Model, what: str) -> UInt64:
+    """Row-major cells [n * features] of one of a prediction's columns per feature."""
+    columns = [rows.column(f"{f}.{what}").to_numpy() for f in model.features]
+    return np.ascontiguousarray(np.stack(columns, axis=1)).ravel().astype(np.uint64)

@@ -1,0 +1,373 @@
+"""The same pipeline over recorded logs, on a clock driven by the data.
+
+Rows are merged by (ingest time, source, partition, offset): the walk goes from instant to instant; up to each, every
+log gives its rows, then all of them are covered until there, and what is due is judged. Nothing of the wall clock
+enters, so two runs over the same logs write the same bytes.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from features.definitions import Definitions, Source
+from features.times import NEVER_US
+from monitors.verdicts import Finding
+from streams.broker.admin import append_time_topics, begin_offsets, end_offsets
+from streams.inputs import InputError, RecordedLog, file_log, kafka_log
+from streams.lake.writer import LakeWriter
+from streams.pipeline.effects import Effects
+from streams.pipeline.entity import EntityPartition
+from streams.pipeline.model import ModelPartition
+from streams.pipeline.rows import findings as finding_rows
+from streams.topics import by_topic
+from streams.wire.logs import Foreign, LogDecoder, Sorted
+from streams.wire.outgoing import Written, decode_written
+from streams.wire.predictions import PredictionDecoder
+from streams.wire.records import AT_ITS_OWN_TIME, PlainRecord
+from streams.wire.rows import RowDecoder
+
+#: Rows held for the lake before they are committed: a function of the input alone, so segments repeat.
+COMMIT_ROWS = 1_000_000
+UNIT = "replay"
+
+Progress = Callable[[str, int], None]
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a replay did, for people."""
+
+    rows: int = 0
+    predictions: int = 0
+    dead_letters: int = 0
+    late: int = 0
+    verdicts: dict[str, int] = field(default_factory=dict)  # served form: "feature verdict" -> cells
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Part:
+    """A decoded stretch of one log, with the instant at which each of its rows arrives."""
+
+    found: Any
+    batches: dict[str, pa.RecordBatch]  # by model; "" for rows of a source
+    written: list[tuple[int, Written]]
+    offsets: np.ndarray[Any, np.dtype[np.int64]]
+    arrivals: np.ndarray[Any, np.dtype[np.int64]]  # never falling
+    end: int
+
+
+class _Feed:
+    """One recorded log on its way into one partition group."""
+
+    def __init__(
+        self, name: str, recorded: RecordedLog, source: Source | None, decoder: LogDecoder[Any] | None
+    ) -> None:
+        self.name = name
+        self.recorded = recorded
+        self.source = source
+        self.decoder = decoder
+        self.is_forwarded = False
+        self.newest: dict[int, int] = {}
+        self.foreign: list[Foreign] = []
+        self._chunks = recorded.chunks()
+        self._last_us = NEVER_US
+        self.part: _Part | None = None
+        self.is_ended = False
+
+    def ready(self) -> bool:
+        """Have a stretch at hand; False at the end of the log."""
+        while self.part is None and not self.is_ended:
+            records = next(self._chunks, None)
+            if records is None:
+                self.is_ended = True
+            else:
+                self.part = self._decode(records)
+        return self.part is not None
+
+    def last_us(self) -> int:
+        """The arrival of the last row at hand."""
+        assert self.part is not None
+        return int(self.part.arrivals[-1]) if len(self.part.arrivals) else self._last_us
+
+    def take(self, until_us: int) -> _Part | None:
+        """The rows at hand that arrive until `until_us`."""
+        part = self.part
+        if part is None:
+            return None
+        n = int(np.searchsorted(part.arrivals, until_us, side="right"))
+        if n == len(part.arrivals):
+            self.part = None
+            return part
+        if not n:
+            return None
+        cut = int(part.offsets[n])
+        below, rest = part.found.split(cut)
+        first = {m: b.filter(pa.array(b.column("offset").to_numpy() < cut)) for m, b in part.batches.items()}
+        second = {m: b.slice(first[m].num_rows) for m, b in part.batches.items()}
+        told = [w for w in part.written if w[0] < cut]
+        self.part = _Part(rest, second, part.written[len(told) :], part.offsets[n:], part.arrivals[n:], part.end)
+        return _Part(below, first, told, part.offsets[:n], part.arrivals[:n], cut)
+
+    def _decode(self, records: list[PlainRecord]) -> _Part:
+        end = records[-1].offset + 1
+        if self.decoder is None:
+            return self._witnesses(records, end)
+        found = self.decoder.sort(
+            records,
+            topic=self.recorded.topic,
+            partition=self.recorded.partition,
+            received_us=AT_ITS_OWN_TIME,
+            forwarded_below=self.newest if self.is_forwarded else None,
+        )
+        self.newest = found.newest_origin
+        self.foreign += found.foreign
+        if isinstance(self.decoder, PredictionDecoder):
+            batches = self.decoder.columns(found)
+        else:
+            assert isinstance(self.decoder, RowDecoder)
+            batches = {"": self.decoder.columns(found)}
+        offsets = np.concatenate([b.column("offset").to_numpy() for b in batches.values()] or [np.empty(0, np.int64)])
+        ingest = np.concatenate(
+            [b.column("ingest_time_us").to_numpy() for b in batches.values()] or [np.empty(0, np.int64)]
+        )
+        order = np.argsort(offsets, kind="stable")
+        return _Part(found, batches, [], offsets[order], self._arrivals(ingest[order]), end)
+
+    def _witnesses(self, records: list[PlainRecord], end: int) -> _Part:
+        told = []
+        for record in records:
+            try:
+                told.append((record.offset, decode_written(record.value or b"")))
+            except msgspec.DecodeError:
+                continue  # not ours: says nothing
+        arrivals = self._arrivals(np.array([w.acked_us for _, w in told], np.int64))
+        return _Part(Sorted(), {}, told, np.array([o for o, _ in told], np.int64), arrivals, end)
+
+    def _arrivals(self, ingest_us: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """A log is read in its order: nothing arrives before what stands in front of it."""
+        arrivals = np.maximum.accumulate(np.maximum(ingest_us, self._last_us)) if len(ingest_us) else ingest_us
+        if len(arrivals):
+            self._last_us = int(arrivals[-1])
+        return arrivals.astype(np.int64)
+
+
+class _Group:
+    """One partition group of the replayed entity stage and the feeds into it."""
+
+    def __init__(self, state: EntityPartition, feeds: list[_Feed]) -> None:
+        self.state = state
+        self.feeds = feeds
+
+    def step(self, until_us: int) -> Effects:
+        """Everything that arrives until `until_us`."""
+        effects = Effects()
+        for feed in self.feeds:
+            while feed.ready():
+                part = feed.take(until_us)
+                if part is None:
+                    break
+                effects.extend(self._apply(feed, part))
+                if feed.part is not None:
+                    break
+            self.state.coverage.reach(feed.name, until_us)
+        return effects
+
+    def _apply(self, feed: _Feed, part: _Part) -> Effects:
+        fence = self.state.fences[feed.name]
+        first = feed.recorded
+        del first
+        if part.end <= fence.next:
+            return Effects()
+        if feed.source is None:
+            return self.state.on_written(feed.name, [w for _, w in part.written], part.end)
+        if isinstance(feed.decoder, PredictionDecoder):
+            return self.state.on_predictions(feed.source.name, feed.name, part.found, part.batches, part.end)
+        return self.state.on_rows(feed.source.name, feed.name, part.found, part.batches[""], part.end)
+
+
+def run(
+    definitions: Definitions,
+    files: dict[str, list[Path]],
+    lake: Path,
+    bootstrap: str | None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Replay recorded logs into a new lake.
+
+    Parameters
+    ----------
+    files
+        By source name; empty: the topics on `bootstrap` are read, up to the ends found now.
+    lake
+        A folder without a lake in it.
+
+    Raises
+    ------
+    InputError
+        A source has no file, a file cannot be read, a topic tells no ingest time, or the lake is not empty.
+    """
+    if (lake / "_commits").exists():
+        raise InputError(f"{lake}: expected a folder without a lake, found one; a replay writes a new lake")
+    run_ = msgspec.structs.replace(definitions.run, clock="data", partitions=1 if files else definitions.run.partitions)
+    definitions = msgspec.structs.replace(definitions, run=run_)
+    groups = _from_files(definitions, files) if files else _from_kafka(definitions, bootstrap)
+    writer = LakeWriter(lake, UNIT, "replay", definitions.digest, now_us=lambda: 0)
+    writer.open()
+    try:
+        return _walk(definitions, groups, writer, progress)
+    finally:
+        writer.close()
+
+
+def _walk(definitions: Definitions, groups: list[_Group], writer: LakeWriter, progress: Progress | None) -> Summary:
+    summary = Summary()
+    models = ModelPartition(definitions)
+    feeds = [feed for group in groups for feed in group.feeds]
+    for until_us in _instants(feeds):
+        for group in groups:
+            effects = group.step(until_us)
+            effects.extend(group.state.judge())
+            _deliver(effects, models, writer, summary, group)
+        if progress is not None:
+            progress("rows", summary.rows + summary.predictions)
+    for group in groups:
+        _deliver(group.state.close(), models, writer, summary, group)
+        writer.append("accounting", group.state.take_accounts())
+    writer.commit({f.name: g.state.fences[f.name].next for g in groups for f in g.feeds})
+    return summary
+
+
+def _instants(feeds: list[_Feed]) -> Iterator[int]:
+    """Instants up to which every log has its rows at hand, rising."""
+    while True:
+        alive = [feed for feed in feeds if feed.ready()]
+        if not alive:
+            return
+        yield min(feed.last_us() for feed in alive)
+
+
+def _deliver(effects: Effects, models: ModelPartition, writer: LakeWriter, summary: Summary, group: _Group) -> None:
+    for scored in effects.scored:
+        found = models.on_scored(scored)
+        summary.findings += found.findings
+        effects.add("findings", finding_rows(found.findings))
+        for table, batches in found.tables.items():
+            for batch in batches:
+                effects.add(table, batch)
+    _count(effects, summary)
+    for table, batches in effects.tables.items():
+        for batch in batches:
+            writer.append(table, batch)
+    if writer.pending_rows > COMMIT_ROWS:
+        writer.commit({f.name: group.state.fences[f.name].next for f in group.feeds})
+
+
+def _count(effects: Effects, summary: Summary) -> None:
+    sizes = {table: sum(b.num_rows for b in batches) for table, batches in effects.tables.items()}
+    summary.rows += sizes.get("features", 0)
+    summary.predictions += sizes.get("predictions", 0)
+    summary.dead_letters += sizes.get("dlq", 0)
+    summary.late += sizes.get("late", 0)
+    for batch in effects.tables.get("verdicts", []):
+        table = (
+            pa.Table.from_batches([batch])
+            .group_by(["feature", "form", "revision", "verdict"])
+            .aggregate([([], "count_all")])
+        )
+        for row in table.to_pylist():
+            if row["form"] == "served" and row["revision"] == 0:
+                key = f"{row['feature']} {row['verdict']}"
+                summary.verdicts[key] = summary.verdicts.get(key, 0) + row["count_all"]
+
+
+def _decoder(definitions: Definitions, source: Source, home: int | None) -> LogDecoder[Any]:
+    logged = {m.predictions for m in definitions.models.values()}
+    kind = PredictionDecoder if source.name in logged else RowDecoder
+    return kind(definitions, source, home=home)
+
+
+def _from_files(definitions: Definitions, files: dict[str, list[Path]]) -> list[_Group]:
+    unknown = sorted(set(files) - set(definitions.sources))
+    if unknown:
+        raise InputError(f"--source {unknown[0]}: expected one of {', '.join(definitions.sources)}")
+    state = EntityPartition(definitions, 0, generation=1, witnessed=False)
+    feeds = []
+    for name in definitions.sources:
+        if name not in files:
+            continue
+        source = definitions.sources[name]
+        feed = _Feed(
+            f"{source.topic}/0", file_log(source.topic, files[name]), source, _decoder(definitions, source, None)
+        )
+        state.attach(feed.name, name)
+        feeds.append(feed)
+    return [_Group(state, feeds)]
+
+
+def _from_kafka(definitions: Definitions, bootstrap: str | None) -> list[_Group]:
+    if bootstrap is None:
+        raise InputError("expected --source NAME=FILE for files, or --bootstrap for a broker; found neither")
+    settings = dict(definitions.kafka)
+    prefix = definitions.run.prefix
+    by_topics = {by_topic(prefix, s): s for s in definitions.sources.values()}
+    written = prefix + "written"
+    topics = [s.topic for s in definitions.sources.values()] + [*by_topics, written]
+    ends = end_offsets(bootstrap, topics, settings=settings)
+    begins = begin_offsets(bootstrap, topics, settings=settings)
+    _check_ingest(definitions, bootstrap, settings)
+    witnessed = any(end for (topic, _), end in ends.items() if topic == written)
+    logs = {
+        key: RecordedLog(key[0], key[1], partial(_chunks, bootstrap, key, begins[key], end, settings), end)
+        for key, end in ends.items()
+    }
+    numbers = sorted({partition for _, partition in ends})
+    groups = []
+    for number in numbers:
+        state = EntityPartition(definitions, number, generation=1, witnessed=witnessed)
+        feeds = []
+        for source in definitions.sources.values():
+            key = (source.topic, number)
+            if key not in logs:
+                continue
+            count = len([1 for topic, _ in ends if topic == source.topic])
+            home = number if count == definitions.run.partitions else -1
+            feed = _Feed(f"{source.topic}/{number}", logs[key], source, _decoder(definitions, source, home))
+            state.attach(feed.name, source.name, is_direct=home >= 0)
+            feeds.append(feed)
+        for topic, source in by_topics.items():
+            if (topic, number) not in logs:
+                continue
+            feed = _Feed(f"{topic}/{number}", logs[topic, number], source, _decoder(definitions, source, number))
+            feed.is_forwarded = True
+            state.attach(feed.name, source.name)
+            state.origins[feed.name] = {}
+            feeds.append(feed)
+        if (written, number) in logs:
+            feed = _Feed(f"{written}/{number}", logs[written, number], None, None)
+            state.attach(feed.name, None)
+            feeds.append(feed)
+        groups.append(_Group(state, feeds))
+    return groups
+
+
+def _chunks(bootstrap: str, key: tuple[str, int], begin: int, end: int, settings: dict[str, str]) -> Any:
+    return kafka_log(bootstrap, key[0], key[1], begin, end, settings).chunks() if end > begin else iter(())
+
+
+def _check_ingest(definitions: Definitions, bootstrap: str, settings: dict[str, str]) -> None:
+    """Every source must say when its rows reached us, else their order would be invented."""
+    undeclared = [s for s in definitions.sources.values() if s.ingest_time is None]
+    stamped = append_time_topics(bootstrap, [s.topic for s in undeclared], settings=settings) if undeclared else set()
+    for source in undeclared:
+        if source.topic not in stamped:
+            raise InputError(
+                f"source {source.name}: a replay from a broker needs its ingest time: declare ingest_time, "
+                f"or give the topic {source.topic} message.timestamp.type=LogAppendTime"
+            )
