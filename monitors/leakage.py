@@ -48,9 +48,6 @@ Bool = npt.NDArray[np.bool_]
 #: The position of a read that has none.
 NO_POSITION = intervals.NO_POSITION
 
-#: Sums and differences of times within this bound do not overflow; it is 73,000 years either way.
-_TIME_MAX_US = 2**61
-
 
 def bounds(
     write_time_us: npt.ArrayLike,
@@ -267,11 +264,22 @@ def judge(versions: VersionSet, cells: CellSet) -> Verdicts:
         np.ones(c, np.bool_) if cells.covered is None else cells.covered,
     )
     # Order replaces the clocks, a stamp the bounds as well; "not the newest" rests on the bounds again.
-    tier = np.where(position != NO_POSITION, np.int8(Tier.E1), group_tier[cells.group])
-    tier = np.where((stamp >= 0) & (verdict == Verdict.PASS.code), np.int8(Tier.E0), tier)
+    tier = group_tier[cells.group]
+    if cells.position is not None:
+        tier[position != NO_POSITION] = Tier.E1
+    if cells.stamps is not None:
+        tier[(stamp >= 0) & (verdict == intervals.PASS)] = Tier.E0
     if cells.tier is not None:
-        tier = np.maximum(tier, cells.tier)
-    return Verdicts(verdict, reason, tier.astype(np.int8), lead, version, gap)
+        np.maximum(tier, cells.tier, out=tier)
+    return Verdicts(verdict, reason, tier, lead, version, gap)
+
+
+def warm_up() -> None:
+    """Compile or load the kernels, so that no first prediction waits for it."""
+    a_us, b_us = bounds([1])
+    one = np.array([1], np.uint64)
+    zero = np.array([0])
+    judge(VersionSet(np.array([0, 1]), a_us, b_us, one, ids=one), CellSet(zero, zero, one, stamps=one))
 
 
 def group_rows(
@@ -323,7 +331,7 @@ def _find(versions: VersionSet, cells: CellSet, wanted: UInt64 | None) -> Int64:
 
 def _check_versions(versions: VersionSet) -> None:
     start, n, g = versions.start, versions.a_us.size, versions.groups
-    if start.size == 0 or start[0] != 0 or start[-1] != n or (np.diff(start) < 0).any():
+    if not intervals.is_csr(start, n):
         raise ValueError(
             f"expected group starts rising from 0 to {n}, found {start[:3].tolist()} to {start[-1:].tolist()}"
         )
@@ -336,11 +344,8 @@ def _check_versions(versions: VersionSet) -> None:
         resolution_us=versions.resolution_us,
         tier=versions.tier,
     )
-    wrong = versions.a_us > versions.b_us
-    wrong |= (versions.a_us != NEVER_US) & _too_far(versions.a_us)
-    wrong |= (versions.b_us != FOREVER_US) & _too_far(versions.b_us)
-    if wrong.any():
-        row = int(np.argmax(wrong))
+    row = intervals.odd_version(versions.a_us, versions.b_us)
+    if row >= 0:
         found = f"[{versions.a_us[row]}, {versions.b_us[row]})"
         raise ValueError(f"expected an interval of visibility in microseconds, found {found} in row {row}")
 
@@ -358,23 +363,15 @@ def _check_cells(versions: VersionSet, cells: CellSet, p_hi_us: Int64) -> None:
         covered=cells.covered,
         tier=cells.tier,
     )
-    if cells.group.size == 0:
-        return
-    if cells.group.min() < 0 or cells.group.max() >= versions.groups:
-        found = f"{cells.group.min()} to {cells.group.max()}"
-        raise ValueError(f"expected groups from 0 to {versions.groups - 1}, found {found}")
-    wrong = (cells.p_lo_us >= p_hi_us) | _too_far(cells.p_lo_us) | _too_far(p_hi_us)
-    if wrong.any():
-        row = int(np.argmax(wrong))
+    row = intervals.odd_cell(cells.group, versions.groups, cells.p_lo_us, p_hi_us)
+    if row >= 0:
+        group, read = cells.group[row], f"[{cells.p_lo_us[row]}, {p_hi_us[row]})"
         raise ValueError(
-            f"expected a read interval in microseconds, found [{cells.p_lo_us[row]}, {p_hi_us[row]}) in cell {row}"
+            f"expected a group from 0 to {versions.groups - 1} and a read interval in microseconds, "
+            f"found group {group} and {read} in cell {row}"
         )
     if cells.position is not None and versions.seq is None and (cells.position != NO_POSITION).any():
         raise ValueError("expected a sequence in the histories, because cells carry a position; found none")
-
-
-def _too_far(times_us: Int64) -> Bool:
-    return (times_us > _TIME_MAX_US) | (times_us < -_TIME_MAX_US)
 
 
 def _check_sizes(what: str, size: int, **columns: npt.NDArray[np.generic] | None) -> None:

@@ -31,6 +31,9 @@ NOT_NAMED = -1  # the row names no version
 NOT_FOUND = -2  # it names one that the history does not have
 NO_POSITION = NEVER_US  # the read has no place in the sequence of writes
 
+#: Sums and differences of times within this bound do not overflow; it is 73,000 years either way.
+TIME_MAX_US = 2**61
+
 _MILLISECOND_US = 1_000
 
 
@@ -67,6 +70,39 @@ def find_versions(ids: UInt64, start: Int64, cell_group: Int64, wanted: UInt64) 
                     found[c] = j
                     break
     return found
+
+
+@njit(cache=True, nogil=True)
+def is_csr(start: Int64, n: int) -> bool:
+    """Whether these are group starts: from 0 to n, never falling."""
+    rises = start.size > 0 and start[0] == 0 and start[-1] == n
+    for g in range(start.size - 1):
+        rises &= start[g] <= start[g + 1]
+    return rises
+
+
+@njit(cache=True, nogil=True)
+def odd_version(a: Int64, b: Int64) -> int:
+    """First row whose bounds are no interval of times that can be added safely; -1: none."""
+    for j in range(a.size):
+        if a[j] > b[j]:
+            return j
+        if a[j] != NEVER_US and (a[j] < -TIME_MAX_US or a[j] > TIME_MAX_US):
+            return j
+        if b[j] != FOREVER_US and (b[j] < -TIME_MAX_US or b[j] > TIME_MAX_US):
+            return j
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def odd_cell(group: Int64, groups: int, p_lo: Int64, p_hi: Int64) -> int:
+    """First cell of an unknown group or with a read that is no interval of times; -1: none."""
+    for c in range(group.size):
+        if group[c] < 0 or group[c] >= groups:
+            return c
+        if p_lo[c] >= p_hi[c] or p_lo[c] < -TIME_MAX_US or p_hi[c] > TIME_MAX_US:
+            return c
+    return -1
 
 
 @njit(cache=True, nogil=True)
