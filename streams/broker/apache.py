@@ -252,7 +252,10 @@ class ApacheKafka:
         guard = [sys.executable, "-I", "-S", str(_GUARD), str(self._folder / "broker.log"), str(self._folder)]
         self._guard = subprocess.Popen([*guard, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._guard.stdout is not None
-        self._java_pid = int(self._guard.stdout.readline() or -1)
+        said = self._guard.stdout.readline()
+        if not said:  # never guess a pid: `kill` will use it
+            raise ApacheKafkaError("expected the process id of Apache Kafka, its guard ended without one")
+        self._java_pid = int(said)
         self._wait_ready()
 
     def _wait_ready(self) -> None:

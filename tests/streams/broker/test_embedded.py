@@ -201,6 +201,7 @@ def test_the_program_can_be_driven_by_hand():
         [sys.executable, "-m", "streams.broker.embedded"],
         input='{"do":"create_topic","topic":"t","partitions":2}\nnonsense\n{"do":"fly"}\n{"do":"delete_topic","topic":"t"}\n',
         capture_output=True,
+        timeout=10,
         text=True,
         check=True,
     )
