@@ -142,13 +142,26 @@ def run_app(app: faust.App, *, shutdown_s: float = SHUTDOWN_S) -> int:
     asyncio.set_event_loop(loop)
     worker = _Worker(app, shutdown_s=shutdown_s, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
     worker.spinner = None
+    error: BaseException | None = None
+    starting = asyncio.ensure_future(worker.start(), loop=loop)
+    worker._starting_fut = starting
     try:
-        worker.execute_from_commandline()
-    except SystemExit as done:
-        status = STATUS_FINE if done.code in (None, 0) else STATUS_FAILED
-    if status != STATUS_FINE and _is_no_broker(worker.crash_reason):
-        status = STATUS_NO_BROKER
-    return status
+        loop.run_until_complete(starting)
+    except asyncio.CancelledError:
+        pass  # a signal during the start
+    except Exception as failed:
+        error = failed
+    try:
+        worker.stop_and_shutdown()
+    except Exception as failed:  # Faust raises here what ended the worker
+        error = error or failed
+    if isinstance(error, KafkaConnectionError):
+        log.error("no broker answered: %s", error)
+        return STATUS_NO_BROKER
+    if error is not None:
+        log.critical("this worker failed: %r", error, exc_info=error)
+        return STATUS_FAILED
+    return STATUS_FINE
 
 
 class _Worker(faust.Worker):
@@ -170,14 +183,6 @@ class _Worker(faust.Worker):
 def _give_up(after_s: float) -> None:
     log.critical("this worker did not end within %s s of its signal", after_s)
     os._exit(EXIT_STATUS)
-
-
-def _is_no_broker(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, KafkaConnectionError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _temporary_folder() -> str:
