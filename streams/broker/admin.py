@@ -147,21 +147,52 @@ def append_time_topics(bootstrap: str, topics: Collection[str], *, settings: Set
     return {name for name, of in facts.items() if of.config.get("message.timestamp.type") == "LogAppendTime"}
 
 
-def end_offsets(
-    bootstrap: str, topics: Collection[str], *, settings: Settings | None = None
-) -> dict[tuple[str, int], int]:
-    """Next offset to be written, per (topic, partition), for every partition of `topics`.
+def is_embedded(bootstrap: str, *, settings: Settings | None = None) -> bool:
+    """Whether the broker at `bootstrap` is the embedded one; raises `BrokerUnavailable` when nobody answers."""
+    said: list[str] = []
+    return _is_embedded(_metadata(_client(bootstrap, settings, said), bootstrap, _REQUEST_S, said))
+
+
+def partition_counts(bootstrap: str, topics: Collection[str], *, settings: Settings | None = None) -> dict[str, int]:
+    """Number of partitions of each of `topics`.
 
     Raises `BrokerError` for a topic that does not exist, `BrokerUnavailable` when nobody answers.
     """
+    _, found = _existing(bootstrap, topics, settings)
+    return {topic: len(found.topics[topic].partitions) for topic in topics}
+
+
+def begin_offsets(
+    bootstrap: str, topics: Collection[str], *, settings: Settings | None = None
+) -> dict[tuple[str, int], int]:
+    """Oldest offset still in the log, per (topic, partition), for every partition of `topics`; raises as above."""
+    return _offsets(bootstrap, topics, settings, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+
+def end_offsets(
+    bootstrap: str, topics: Collection[str], *, settings: Settings | None = None
+) -> dict[tuple[str, int], int]:
+    """Next offset to be written, per (topic, partition), for every partition of `topics`; raises as above."""
+    return _offsets(bootstrap, topics, settings, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+
+def _existing(
+    bootstrap: str, topics: Collection[str], settings: Settings | None
+) -> tuple[AdminClient, ClusterMetadata]:
     said: list[str] = []
     client = _client(bootstrap, settings, said)
     found = _metadata(client, bootstrap, _REQUEST_S, said)
     unknown = sorted(set(topics) - set(found.topics))
     if unknown:
         raise BrokerError(f"expected topics that exist, found no {', '.join(unknown)}")
-    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    asked = {TopicPartition(t, p): latest for t in topics for p in found.topics[t].partitions}
+    return client, found
+
+
+def _offsets(
+    bootstrap: str, topics: Collection[str], settings: Settings | None, which: OffsetSpec
+) -> dict[tuple[str, int], int]:
+    client, found = _existing(bootstrap, topics, settings)
+    asked = {TopicPartition(t, p): which for t in topics for p in found.topics[t].partitions}
     if not asked:
         return {}
     answers = client.list_offsets(asked, request_timeout=_REQUEST_S)

@@ -7,7 +7,16 @@ import sys
 import pytest
 
 from streams.broker import apache
-from streams.broker.admin import BrokerError, TopicSpec, append_time_topics, describe_topics, end_offsets, ensure_topics
+from streams.broker.admin import (
+    BrokerError,
+    TopicSpec,
+    append_time_topics,
+    begin_offsets,
+    describe_topics,
+    end_offsets,
+    ensure_topics,
+    is_embedded,
+)
 from streams.broker.apache import ApacheKafka, ApacheKafkaError
 from tests.brokers import eventually, fresh, produce, read
 
@@ -42,6 +51,8 @@ def test_append_time_is_the_brokers_and_offsets_go_on(apache_kafka):
     assert first.timestamp()[0] == second.timestamp()[0] == _APPEND_TIME
     assert 0 <= second.timestamp()[1] - first.timestamp()[1] < _DAY_MS
     assert end_offsets(apache_kafka.bootstrap, [topic]) == {(topic, 0): 0, (topic, 1): 2}
+    assert begin_offsets(apache_kafka.bootstrap, [topic]) == {(topic, 0): 0, (topic, 1): 0}
+    assert not is_embedded(apache_kafka.bootstrap)
 
 
 def test_acknowledged_records_survive_kill_9_at_the_same_address():

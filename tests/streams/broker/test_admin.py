@@ -8,9 +8,12 @@ from streams.broker.admin import (
     TopicFacts,
     TopicSpec,
     append_time_topics,
+    begin_offsets,
     describe_topics,
     end_offsets,
     ensure_topics,
+    is_embedded,
+    partition_counts,
     probe,
 )
 from tests.brokers import fresh, produce
@@ -73,11 +76,25 @@ def test_the_embedded_broker_has_no_witness_of_append_time(embedded_broker):
     assert append_time_topics(embedded_broker.bootstrap, [topic]) == set()
 
 
-def test_end_offsets_cover_every_partition(embedded_broker):
-    topic = fresh("ends")
-    ensure_topics(embedded_broker.bootstrap, [TopicSpec(topic, 2)], embedded=embedded_broker)
-    produce(embedded_broker.bootstrap, topic, [b"x"] * 3, partition=1)
-    assert end_offsets(embedded_broker.bootstrap, [topic]) == {(topic, 0): 0, (topic, 1): 3}
-    assert end_offsets(embedded_broker.bootstrap, []) == {}
+def test_offsets_cover_every_partition(embedded_broker):
+    """Replay reads each log from its oldest offset to the end found now; a forgotten partition would be a hole."""
+    topic, where = fresh("ends"), embedded_broker.bootstrap
+    ensure_topics(where, [TopicSpec(topic, 2)], embedded=embedded_broker)
+    for value in (b"x", b"y", b"z"):
+        produce(where, topic, [value], partition=1)
+    embedded_broker.delete_records(topic, 1, 2)
+    assert end_offsets(where, [topic]) == {(topic, 0): 0, (topic, 1): 3}
+    assert begin_offsets(where, [topic]) == {(topic, 0): 0, (topic, 1): 2}
+    assert partition_counts(where, [topic]) == {topic: 2}
+    assert end_offsets(where, []) == {}
+
+
+@pytest.mark.parametrize("question", [end_offsets, begin_offsets, partition_counts])
+def test_questions_about_a_topic_that_is_not_there_name_it(embedded_broker, question):
     with pytest.raises(BrokerError, match="nosuch"):
-        end_offsets(embedded_broker.bootstrap, [topic, "nosuch"])
+        question(embedded_broker.bootstrap, ["nosuch"])
+
+
+def test_the_embedded_broker_is_known_from_its_answers(embedded_broker):
+    """Timings that suit the one are wrong for the other, and only the address is given."""
+    assert is_embedded(embedded_broker.bootstrap)
