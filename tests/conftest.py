@@ -9,9 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import settings
 
 from streams.broker.apache import ApacheKafka
 from streams.broker.embedded import EmbeddedBroker
+
+# A first call compiles kernels, and the machine may be busy: time per example says nothing here.
+settings.register_profile("tminus", deadline=None)
+settings.load_profile("tminus")
 
 
 @dataclass(frozen=True)

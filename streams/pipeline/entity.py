@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from features.engine import EngineOutput, SourceEngine
-from features.versions import History
 
 from features.batches import prediction_schema
 from features.definitions import Definitions, Model
+from features.history import History
+from features.times import FOREVER_US, NEVER_US
 from streams.pipeline import rows as lake_rows
 from streams.pipeline.accounting import Account
 from streams.pipeline.coverage import Coverage
@@ -152,11 +153,10 @@ class EntityPartition:
         """Take in witnesses of our own writes."""
         fence = self.fences[log]
         effects = Effects()
-        eps = self.definitions.run.clock_error_us
         for record in records:
-            source_log = f"{record.topic}/{record.partition}"
-            lower = None if record.resent else record.sent_us - eps
-            self.history.witness(source_log, record.first, record.last, lower, record.acked_us + 1 + eps, eps)
+            sent_us = None if record.resent else record.sent_us
+            log_of = f"{record.topic}/{record.partition}"
+            self.history.witness(log_of, record.first, record.last, sent_us, record.acked_us)
         effects.add("written", lake_rows.written(records, self.appended))
         fence.account.consumed(fence.next, end, fence.told, applied=len(records))
         return self._passed(fence, end, effects)
@@ -270,8 +270,12 @@ class EntityPartition:
         sources = {self.definitions.features[f].source for f in model.features}
         if matured and model.label:
             sources.add(model.label.source)
-        logs = [log for source in sources for log in self._logs[source]]
-        return self.coverage.until(logs + self._written_logs)
+        covered_us = self.coverage.until([log for source in sources for log in self._logs[source]])
+        witnessed_us = self.coverage.until(self._written_logs)
+        if matured and NEVER_US < witnessed_us < FOREVER_US:
+            # A witness is written after the acknowledgement it tells: those of the instant must be in, too.
+            witnessed_us -= self.definitions.run.clock_error_us
+        return min(covered_us, witnessed_us)
 
     # -- parts of a step ------------------------------------------------------------------------------------------
 
@@ -343,7 +347,8 @@ class EntityPartition:
                 continue
             read = reads.get(entities[i])
             lead = commits[i] - read if read is not None and read < commits[i] else None
-            columns = [f for f in changes.get(i, []) if f in model.features] or [None]
+            columns: list[str | None] = [f for f in changes.get(i, []) if f in model.features]
+            columns = columns or [None]
             found: list[Row] = [
                 (
                     model.entity_type,

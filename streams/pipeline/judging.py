@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from features.versions import History, Slices
 
-from features import asof
 from features.definitions import Definitions, Feature, Model
+from features.history import History, Slices
+from features.joins import joined
 from features.times import FOREVER_US, NEVER_US
 from monitors import leakage
 from monitors.leakage import CellSet, VersionSet
@@ -71,22 +71,17 @@ class Judge:
         _, b_us = self._intervals(slices, bounds)
         reads = np.repeat(rows.column("read_time_us").to_numpy(), len(model.features))
         joins = [model.join.get(f, "latest") for f in model.features] * rows.num_rows
-        chosen = asof.joined(slices, self._history, joins, reads, b_us)
-        found = chosen >= 0
-        at = np.where(found, chosen, 0)
-        hashes = (
-            np.where(found, self._history.hash[at], np.uint64(0))
-            if len(self._history)
-            else np.zeros(at.size, np.uint64)
-        )
-        named = (
-            np.where(found, self._history.id64[at], np.uint64(0))
-            if len(self._history)
-            else np.zeros(at.size, np.uint64)
-        )
-        return self._judge(
-            model, rows, slices, bounds, hashes.astype(np.uint64), stamps=None, named=named.astype(np.uint64)
-        )
+        chosen = joined(self._history, slices, joins, reads, b_us)
+        rows_of = slices.rows[np.maximum(chosen, 0)] if slices.rows.size else np.zeros(chosen.size, np.int64)
+        hashes = self._column("hash", rows_of, chosen >= 0)
+        named = self._column("id64", rows_of, chosen >= 0)
+        return self._judge(model, rows, slices, bounds, hashes, stamps=None, named=named)
+
+    def _column(self, name: str, rows: Int64, found: npt.NDArray[np.bool_]) -> UInt64:
+        """uint64 cells of versions; 0 where there is none."""
+        if not len(self._history):
+            return np.zeros(found.size, np.uint64)
+        return np.where(found, getattr(self._history, name)[rows], np.uint64(0)).astype(np.uint64)
 
     def snapshot(self) -> list[list[object]]:
         """JSON-able state: entities in the order of their numbers."""
@@ -144,12 +139,8 @@ class Judge:
             covered=np.repeat(covered, count),
         )
         found = leakage.judge(versions, cells)
-        ids = (
-            self._history.id64[slices.rows[np.maximum(found.version, 0)]]
-            if len(slices.rows)
-            else np.zeros(n * count, np.uint64)
-        )
-        decisive = np.where(found.version >= 0, ids, np.uint64(0)).astype(np.uint64)
+        at = slices.rows[np.maximum(found.version, 0)] if slices.rows.size else np.zeros(n * count, np.int64)
+        decisive = self._column("id64", at, found.version >= 0)
         shape = (n, count)
         return Judged(
             found.verdict.reshape(shape),
@@ -162,15 +153,20 @@ class Judge:
     def _intervals(self, slices: Slices, bounds: list[_Bounds]) -> tuple[Int64, Int64]:
         """Bounds of every version in the slices, by the feature of its group."""
         history, rows = self._history, slices.rows
-        groups = np.repeat(np.arange(slices.start.size - 1), np.diff(slices.start))
-        feature = groups % len(bounds)
+        feature = slices.group % len(bounds)
         from_view = np.array([b.from_view for b in bounds], bool)[feature]
-        lag = np.array([0 if b.lag_us is None else b.lag_us for b in bounds], np.int64)[feature]
-        bounded = np.array([b.lag_us is not None for b in bounds], bool)[feature]
-        a_us = np.where(from_view, history.view_from_us[rows], history.source_from_us[rows])
-        b_us = np.where(from_view, history.view_by_us[rows], history.source_by_us[rows])
-        b_us = np.where(bounded & (b_us != FOREVER_US), b_us + lag, FOREVER_US)
-        wrong = (a_us > b_us) & (a_us != NEVER_US)  # contradicts itself: neither convicts nor acquits
+        eps = np.array([b.eps_us for b in bounds], np.int64)[feature]
+        lag = np.array([b.lag_us or 0 for b in bounds], np.int64)[feature]
+        is_bounded = np.array([b.lag_us is not None for b in bounds], bool)[feature]
+        if self._witnessed:
+            lower, upper = history.view_bounds(slices)
+        else:
+            lower = upper = history.ingest_time_us[rows]
+        view_from = np.where(lower == NEVER_US, NEVER_US, lower - eps)
+        view_by = np.where((upper == FOREVER_US) | ~is_bounded, FOREVER_US, upper + 1 + eps + lag)
+        a_us = np.where(from_view, view_from, history.source_from_us[rows]).astype(np.int64)
+        b_us = np.where(from_view, view_by, history.source_by_us[rows]).astype(np.int64)
+        wrong = a_us > b_us  # contradicts itself: neither convicts nor acquits
         return np.where(wrong, NEVER_US, a_us).astype(np.int64), np.where(wrong, FOREVER_US, b_us).astype(np.int64)
 
     def _served_bounds(self, feature: Feature) -> _Bounds:

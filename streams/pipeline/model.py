@@ -32,9 +32,7 @@ class ModelPartition:
     def __init__(self, definitions: Definitions) -> None:
         self.definitions = definitions
         self._coupling = {m.name: _coupling(m) for m in definitions.models.values() if m.label}
-        self._drift = {
-            m.name: DriftJudge(m.name, m.features, reference_rows=m.reference_rows) for m in definitions.models.values()
-        }
+        self._drift = {m.name: _drift(m) for m in definitions.models.values()}
         self._fences: dict[tuple[str, str, str, int], int] = {}
         self.next = 0
         self.unknown = 0
