@@ -4,7 +4,7 @@ Definitions are data: frozen Structs, one meaning for stream and batch. This fil
 follows from them alone; reading TOML, naming wrong keys and checking across tables is `features.declare`.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -47,6 +47,8 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     order: Literal["last_write", "max_event_time"] = "last_write"
     fields: dict[str, str] = {}  # renamed fields of predictions and labels
     kinds: dict[str, Kind] = {}  # payload columns that something reads, and as what
+    owner: str = ""
+    tags: tuple[str, ...] = ()
 
 
 class Feature(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -66,6 +68,7 @@ class Feature(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     served_from: Literal["view", "source"] = "view"
     serving_lag_us: int | None = None  # None: not declared, so no upper bound without a stamp
     latency_budget_us: int | None = None
+    hints: dict[str, Any] = {}  # what only `tminus check` reads: anchor, delay, cadence, inputs, ttl, owner ...
 
     @property
     def pane_us(self) -> int:
@@ -95,6 +98,7 @@ class Label(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     column: str
     equals: bool | int | float | str
     horizon_us: int
+    hints: dict[str, Any] = {}  # anchor, delay
 
 
 class Fallback(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -120,6 +124,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     settle_us: int = 3_600_000_000
     owner: str = ""
     runbook: str = ""
+    hints: dict[str, Any] = {}  # anchor, selection, tags
 
     @property
     def matures_after_us(self) -> int:
@@ -147,7 +152,8 @@ class Definitions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     sources: dict[str, Source]
     features: dict[str, Feature]
     models: dict[str, Model]
-    kafka: dict[str, str] = {}
+    kafka: dict[str, str] = {}  # client settings as declared; they may hold secrets and are no part of the digest
+    order: dict[str, list[dict[str, Any]]] = {}  # what must happen before what, for `tminus check`
     digest: str = ""
 
     def features_of(self, source: str) -> list[Feature]:
