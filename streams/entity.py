@@ -9,20 +9,18 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 from faust.types import TP
 
 from features.definitions import Definitions
 from features.keys import partition_of
 from streams import stage
 from streams.broker.admin import end_offsets, partition_counts
-from streams.clock import now_us
-from streams.lake.snapshots import dump, load
+from streams.lake.snapshots import load
 from streams.lake.writer import LakeWriter
 from streams.outbox import Outbox, Outgoing, current_values
 from streams.pipeline.effects import Effects, Publication
@@ -31,6 +29,7 @@ from streams.topics import by_topic
 from streams.transport.app import make_app, run_app
 from streams.transport.records import RawFetch, UndecodableBatchError, iter_records
 from streams.transport.settings import Hooks
+from streams.units import Unit
 from streams.wire.forwarding import marker_header, origin_header
 from streams.wire.logs import Foreign, LogDecoder, Sorted
 from streams.wire.outgoing import decode_written
@@ -67,14 +66,8 @@ class Group:
 
     partition: int
     state: EntityPartition
-    writer: LakeWriter
+    unit: Unit
     logs: dict[str, Log]
-    tables: dict[str, list[pa.RecordBatch]] = field(default_factory=dict)
-    rows: int = 0
-    snapshot_us: int = 0
-    is_dirty: bool = False
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one step at a time, its outputs handed over
-    commit: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class EntityWorker(Hooks):
@@ -119,8 +112,8 @@ class EntityWorker(Hooks):
     async def on_revoked(self, partitions: frozenset[TP]) -> None:
         """Hand groups over: everything applied is made durable first."""
         for group in list(self.groups.values()):
-            await self.cut(group, snapshot=True)
-            group.writer.close()
+            await self.cut(group, force=True)
+            group.unit.writer.close()
         self.groups.clear()
 
     def _open(self, number: int, mine: list[TP], ends: dict[tuple[str, int], int]) -> Group:
@@ -147,7 +140,7 @@ class EntityWorker(Hooks):
                 is_direct=consumed.is_direct,
             )
             state.fences[consumed.name].told = restored.next.get(consumed.name, 0)
-        return Group(number, state, writer, logs, snapshot_us=now_us())
+        return Group(number, state, Unit(writer, self.definitions.run.snapshot_every_us), logs)
 
     def _log(self, tp: TP) -> Log:
         name = f"{tp.topic}/{tp.partition}"
@@ -175,10 +168,10 @@ class EntityWorker(Hooks):
         if fetch.start > fence.next:
             group.state.on_gap(consumed.name, fetch.start)
         records, broken = _read(fetch)
-        async with group.turn:
+        async with group.unit.turn:
             for part, end in _split(records, fence.next, fence.told, fetch.end):
                 await self._apply(group, consumed, part, end, broken if end == fetch.end else [], fetch.fetched_us)
-        if group.rows > ROWS_MAX:
+        if group.unit.rows > ROWS_MAX:
             await self.cut(group)
 
     async def _apply(
@@ -233,10 +226,7 @@ class EntityWorker(Hooks):
     async def _carry_out(self, group: Group, effects: Effects) -> None:
         """Publish and tell; rows for the lake wait for the next cut."""
         assert self.outbox is not None
-        group.is_dirty = True
-        for table, batches in effects.tables.items():
-            group.tables.setdefault(table, []).extend(batches)
-            group.rows += sum(b.num_rows for b in batches)
+        group.unit.note(effects.tables)
         for publication in effects.publications:
             await self.outbox.publish(
                 _travelling(publication), partition=group.partition, generation=group.state.generation
@@ -254,23 +244,17 @@ class EntityWorker(Hooks):
         ]
         await self.outbox.send(scored + leaks)
 
-    async def cut(self, group: Group, *, snapshot: bool = False) -> None:
-        """Make durable what has been applied: wait for the outputs, then commit rows, fences and state together."""
-        async with group.commit:
-            async with group.turn:
-                if not group.is_dirty and not snapshot:
-                    return
-                due = snapshot or now_us() - group.snapshot_us >= self.definitions.run.snapshot_every_us
-                tables, group.tables, group.rows, group.is_dirty = group.tables, {}, 0, False
-                tables["accounting"] = [group.state.take_accounts()]
-                fences = {name: fence.next for name, fence in group.state.fences.items()}
-                state = dump(group.state.snapshot()) if due else None
-            if due:
-                group.snapshot_us = now_us()
-            assert self.outbox is not None
-            await self.outbox.barrier()
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(None, _commit, group.writer, tables, fences, state)
+    async def cut(self, group: Group, *, force: bool = False) -> None:
+        """Make durable what has been applied."""
+        assert self.outbox is not None
+        state = group.state
+        await group.unit.cut(
+            self.outbox,
+            last=lambda: {"accounting": [state.take_accounts()]},
+            fences=lambda: {name: fence.next for name, fence in state.fences.items()},
+            state=state.snapshot,
+            force=force,
+        )
 
     # -- time -----------------------------------------------------------------------------------------------------
 
@@ -286,7 +270,7 @@ class EntityWorker(Hooks):
         """Look at idle logs, then give the verdicts that are due."""
         if self.definitions.run.clock == "wall":
             self._see_idle(group)
-        async with group.turn:
+        async with group.unit.turn:
             effects = group.state.judge()
             if effects.tables or effects.scored:
                 await self._carry_out(group, effects)
@@ -328,8 +312,12 @@ def _read(fetch: RawFetch) -> tuple[list[Record], list[Rejected]]:
         records.extend(iter_records(fetch))  # type: ignore[arg-type]
     except UndecodableBatchError as error:
         lost = range(error.first, error.last + 1)
-        reason = (Refusal.UNDECODABLE, str(error), None, None, [], fetch.fetched_us)
-        return records, [Rejected(fetch.topic, fetch.partition, offset, *reason) for offset in lost]
+        return records, [
+            Rejected(
+                fetch.topic, fetch.partition, offset, Refusal.UNDECODABLE, str(error), None, None, [], fetch.fetched_us
+            )
+            for offset in lost
+        ]
     return records, []
 
 
@@ -339,15 +327,6 @@ def _split(records: list[Record], start: int, told: int, end: int) -> list[tuple
         return [([r for r in records if r.offset >= start], end)]
     below = [r for r in records if start <= r.offset < told]
     return [(below, told), ([r for r in records if r.offset >= told], end)]
-
-
-def _commit(
-    writer: LakeWriter, tables: dict[str, list[pa.RecordBatch]], fences: dict[str, int], state: bytes | None
-) -> None:
-    for table, batches in tables.items():
-        for batch in batches:
-            writer.append(table, batch)
-    writer.commit(fences, state, fences if state is not None else None)
 
 
 def main(argv: list[str] | None = None) -> int:

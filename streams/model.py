@@ -3,19 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
 
 import msgspec
-import pyarrow as pa
 from faust.types import TP
 
 from features.definitions import Definitions
 from monitors.verdicts import Finding
 from streams import stage
-from streams.clock import now_us
-from streams.lake.snapshots import dump, load
+from streams.lake.snapshots import load
 from streams.lake.writer import LakeWriter
 from streams.outbox import Outbox, Outgoing
 from streams.pipeline.model import ModelPartition
@@ -23,6 +19,7 @@ from streams.pipeline.rows import findings as finding_rows
 from streams.transport.app import make_app, run_app
 from streams.transport.records import RawFetch, iter_records
 from streams.transport.settings import Hooks
+from streams.units import Unit
 from streams.wire.scored import ScoredError, decode_scored
 
 log = logging.getLogger(__name__)
@@ -30,17 +27,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Owned:
-    """One partition of `scored` in this worker's hands."""
+    """One partition of `scored` in this worker's hands; below `told` the lake already has the rows."""
 
     partition: int
     state: ModelPartition
-    writer: LakeWriter
-    tables: dict[str, list[pa.RecordBatch]] = field(default_factory=dict)
-    told: int = 0
-    snapshot_us: int = 0
-    is_dirty: bool = False
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    commit: asyncio.Lock = field(default_factory=asyncio.Lock)
+    unit: Unit
+    told: int
 
 
 class ModelWorker(Hooks):
@@ -67,8 +59,8 @@ class ModelWorker(Hooks):
     async def on_revoked(self, partitions: frozenset[TP]) -> None:
         """Make durable what was judged, and let go."""
         for owned in list(self.owned.values()):
-            await self.cut(owned, snapshot=True)
-            owned.writer.close()
+            await self.cut(owned, force=True)
+            owned.unit.writer.close()
         self.owned.clear()
 
     def _open(self, partition: int) -> Owned:
@@ -78,19 +70,19 @@ class ModelWorker(Hooks):
         if restored.snapshot is not None:
             state.restore(load(restored.snapshot))
         told = restored.next.get(f"{self.topic}/{partition}", 0)
-        return Owned(partition, state, writer, told=told, snapshot_us=now_us())
+        return Owned(partition, state, Unit(writer, self.definitions.run.snapshot_every_us), told)
 
     async def on_fetch(self, fetch: RawFetch) -> None:
         """One message of the transport: scored batches of any number of models."""
         owned = self.owned[fetch.partition]
-        async with owned.turn:
+        async with owned.unit.turn:
             found: list[Finding] = []
             for record in iter_records(fetch):
                 if record.offset < owned.state.next:
                     continue
                 found += self._judge(owned, record.offset, record.value)
             owned.state.next = max(owned.state.next, fetch.end)
-            owned.is_dirty = True
+            owned.unit.note({})
             await self._tell(found)
         if found:
             await self.cut(owned)  # what a person may act on tonight must be in the lake when they look
@@ -103,10 +95,9 @@ class ModelWorker(Hooks):
             return []
         effects = owned.state.on_scored(scored)
         if offset >= owned.told:
-            for table, batches in effects.tables.items():
-                owned.tables.setdefault(table, []).extend(batches)
+            owned.unit.note(effects.tables)
             if effects.findings:
-                owned.tables.setdefault("findings", []).append(finding_rows(effects.findings))
+                owned.unit.note({"findings": [finding_rows(effects.findings)]})
         return effects.findings
 
     async def _tell(self, found: list[Finding]) -> None:
@@ -115,22 +106,16 @@ class ModelWorker(Hooks):
             [Outgoing(self.definitions.run.prefix + "findings", encode_finding(f), f.model.encode()) for f in found]
         )
 
-    async def cut(self, owned: Owned, *, snapshot: bool = False) -> None:
-        """Commit rows, fence and state together, once the findings are out."""
-        async with owned.commit:
-            async with owned.turn:
-                if not owned.is_dirty and not snapshot:
-                    return
-                due = snapshot or now_us() - owned.snapshot_us >= self.definitions.run.snapshot_every_us
-                tables, owned.tables, owned.is_dirty = owned.tables, {}, False
-                fences = {f"{self.topic}/{owned.partition}": owned.state.next}
-                state = dump(owned.state.snapshot()) if due else None
-            if due:
-                owned.snapshot_us = now_us()
-            assert self.outbox is not None
-            await self.outbox.barrier()
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(None, _commit, owned.writer, tables, fences, state)
+    async def cut(self, owned: Owned, *, force: bool = False) -> None:
+        """Make durable what has been judged."""
+        assert self.outbox is not None
+        await owned.unit.cut(
+            self.outbox,
+            last=dict,
+            fences=lambda: {f"{self.topic}/{owned.partition}": owned.state.next},
+            state=owned.state.snapshot,
+            force=force,
+        )
 
     async def keep(self) -> None:
         """Cut again and again."""
@@ -144,13 +129,6 @@ class ModelWorker(Hooks):
 def encode_finding(finding: Finding) -> bytes:
     """A record of `findings`."""
     return msgspec.json.encode({"format": 1, **msgspec.to_builtins(finding)})
-
-
-def _commit(writer: LakeWriter, tables: dict[str, list[Any]], fences: dict[str, int], state: bytes | None) -> None:
-    for table, batches in tables.items():
-        for batch in batches:
-            writer.append(table, batch)
-    writer.commit(fences, state, fences if state is not None else None)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -171,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
         heartbeat_interval_s=place.session_timeout_s / 4,
     )
     stage.add_agents(app, [worker.topic], worker.on_fetch)
-    stage.add_task(app, partial(worker.keep))
+    stage.add_task(app, worker.keep)
     return run_app(app)
 
 

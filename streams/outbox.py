@@ -156,7 +156,11 @@ class Outbox:
         landed: asyncio.Future[None] = self._loop.create_future()
         self._loop.call_soon_threadsafe(self._open.add, landed)
         landed.add_done_callback(self._open.discard)
-        batch = _Batch(len(records), lambda: self._loop.call_soon_threadsafe(_resolve, landed), self._give_up)
+
+        def done() -> None:
+            self._loop.call_soon_threadsafe(_resolve, landed)
+
+        batch = _Batch(len(records), done, self._give_up)
         faults.hit("outbox.written.before")
         for value in records:
             self._producer.produce(self.prefix + "written", value, None, partition, on_delivery=batch.delivered)

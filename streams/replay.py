@@ -5,7 +5,8 @@ log gives its rows, then all of them are covered until there, and what is due is
 enters, so two runs over the same logs write the same bytes.
 """
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow as pa
 from features.definitions import Definitions, Source
 from features.times import NEVER_US
 from monitors.verdicts import Finding
-from streams.broker.admin import append_time_topics, begin_offsets, end_offsets
+from streams.broker.admin import append_time_topics, begin_offsets, describe_topics, end_offsets
 from streams.inputs import InputError, RecordedLog, file_log, kafka_log
 from streams.lake.writer import LakeWriter
 from streams.pipeline.effects import Effects
@@ -26,6 +27,7 @@ from streams.pipeline.entity import EntityPartition
 from streams.pipeline.model import ModelPartition
 from streams.pipeline.rows import findings as finding_rows
 from streams.topics import by_topic
+from streams.wire.forwarding import origin_header
 from streams.wire.logs import Foreign, LogDecoder, Sorted
 from streams.wire.outgoing import Written, decode_written
 from streams.wire.predictions import PredictionDecoder
@@ -75,7 +77,6 @@ class _Feed:
         self.decoder = decoder
         self.is_forwarded = False
         self.newest: dict[int, int] = {}
-        self.foreign: list[Foreign] = []
         self._chunks = recorded.chunks()
         self._last_us = NEVER_US
         self.part: _Part | None = None
@@ -127,7 +128,6 @@ class _Feed:
             forwarded_below=self.newest if self.is_forwarded else None,
         )
         self.newest = found.newest_origin
-        self.foreign += found.foreign
         if isinstance(self.decoder, PredictionDecoder):
             batches = self.decoder.columns(found)
         else:
@@ -181,8 +181,6 @@ class _Group:
 
     def _apply(self, feed: _Feed, part: _Part) -> Effects:
         fence = self.state.fences[feed.name]
-        first = feed.recorded
-        del first
         if part.end <= fence.next:
             return Effects()
         if feed.source is None:
@@ -315,46 +313,85 @@ def _from_kafka(definitions: Definitions, bootstrap: str | None) -> list[_Group]
     if bootstrap is None:
         raise InputError("expected --source NAME=FILE for files, or --bootstrap for a broker; found neither")
     settings = dict(definitions.kafka)
-    prefix = definitions.run.prefix
-    by_topics = {by_topic(prefix, s): s for s in definitions.sources.values()}
-    written = prefix + "written"
-    topics = [s.topic for s in definitions.sources.values()] + [*by_topics, written]
+    written = definitions.run.prefix + "written"
+    by_topics = {by_topic(definitions.run.prefix, s): s for s in definitions.sources.values()}
+    present = set(describe_topics(bootstrap, [*by_topics, written], settings=settings))
+    topics = [s.topic for s in definitions.sources.values()] + sorted(present)
     ends = end_offsets(bootstrap, topics, settings=settings)
     begins = begin_offsets(bootstrap, topics, settings=settings)
     _check_ingest(definitions, bootstrap, settings)
-    witnessed = any(end for (topic, _), end in ends.items() if topic == written)
+    counts = Counter(topic for topic, _ in ends)
     logs = {
         key: RecordedLog(key[0], key[1], partial(_chunks, bootstrap, key, begins[key], end, settings), end)
         for key, end in ends.items()
     }
-    numbers = sorted({partition for _, partition in ends})
+    for topic, source in by_topics.items():
+        if not any(ends.get((topic, n), 0) for n in range(definitions.run.partitions)):
+            mine = [logs[source.topic, n] for n in range(counts[source.topic])]
+            logs |= _forwarded(definitions, source, topic, mine)  # the stage never ran: forward what it would have
+    witnessed = any(end for (topic, _), end in ends.items() if topic == written)
     groups = []
-    for number in numbers:
+    for number in sorted({partition for _, partition in logs}):
         state = EntityPartition(definitions, number, generation=1, witnessed=witnessed)
         feeds = []
-        for source in definitions.sources.values():
-            key = (source.topic, number)
-            if key not in logs:
-                continue
-            count = len([1 for topic, _ in ends if topic == source.topic])
-            home = number if count == definitions.run.partitions else -1
-            feed = _Feed(f"{source.topic}/{number}", logs[key], source, _decoder(definitions, source, home))
-            state.attach(feed.name, source.name, is_direct=home >= 0)
-            feeds.append(feed)
-        for topic, source in by_topics.items():
-            if (topic, number) not in logs:
-                continue
-            feed = _Feed(f"{topic}/{number}", logs[topic, number], source, _decoder(definitions, source, number))
-            feed.is_forwarded = True
-            state.attach(feed.name, source.name)
-            state.origins[feed.name] = {}
-            feeds.append(feed)
-        if (written, number) in logs:
-            feed = _Feed(f"{written}/{number}", logs[written, number], None, None)
-            state.attach(feed.name, None)
-            feeds.append(feed)
+        for (topic, partition), recorded in logs.items():
+            if partition == number:
+                source_ = by_topics.get(topic) or next(
+                    (s for s in definitions.sources.values() if s.topic == topic), None
+                )
+                feeds.append(_attach(definitions, state, recorded, source_, counts, is_forwarded=topic in by_topics))
         groups.append(_Group(state, feeds))
     return groups
+
+
+def _attach(
+    definitions: Definitions,
+    state: EntityPartition,
+    recorded: RecordedLog,
+    source: Source | None,
+    counts: Mapping[str, int],
+    *,
+    is_forwarded: bool,
+) -> _Feed:
+    """A feed of one log into a group; source None: our own witnesses."""
+    name = f"{recorded.topic}/{recorded.partition}"
+    if source is None:
+        state.attach(name, None)
+        return _Feed(name, recorded, None, None)
+    is_direct = is_forwarded or counts[source.topic] == definitions.run.partitions
+    home = recorded.partition if is_direct else -1
+    feed = _Feed(name, recorded, source, _decoder(definitions, source, home))
+    feed.is_forwarded = is_forwarded
+    state.attach(name, source.name, is_direct=is_direct)
+    if is_forwarded:
+        state.origins[name] = {}
+    return feed
+
+
+def _forwarded(
+    definitions: Definitions, source: Source, topic: str, logs: list[RecordedLog]
+) -> dict[tuple[str, int], RecordedLog]:
+    """The logs of forwarded rows that the entity stage would have written, in order of arrival."""
+    found: dict[int, list[Foreign]] = {n: [] for n in range(definitions.run.partitions)}
+    for recorded in logs:
+        home = recorded.partition if len(logs) == definitions.run.partitions else -1
+        decoder = _decoder(definitions, source, home)
+        for chunk in recorded.chunks():
+            sorted_ = decoder.sort(
+                chunk, topic=recorded.topic, partition=recorded.partition, received_us=AT_ITS_OWN_TIME
+            )
+            for foreign in sorted_.foreign:
+                found[foreign.home].append(foreign)
+    return {(topic, home): RecordedLog(topic, home, partial(_travelled, rows)) for home, rows in found.items()}
+
+
+def _travelled(rows: list[Foreign]) -> Iterator[list[PlainRecord]]:
+    rows = sorted(rows, key=lambda f: (f.ingest_time_us, f.origin.partition, f.origin.offset))
+    if rows:
+        yield [
+            PlainRecord(i, f.value, f.entity.encode(), headers=[origin_header(f.origin, f.ingest_time_us), *f.headers])
+            for i, f in enumerate(rows)
+        ]
 
 
 def _chunks(bootstrap: str, key: tuple[str, int], begin: int, end: int, settings: dict[str, str]) -> Any:

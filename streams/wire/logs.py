@@ -2,13 +2,20 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from features.keys import Placement
 from streams.wire.forwarding import Origin, read_origin
 from streams.wire.records import DecodeError, Headers, Record, Refusal, Rejected
 
-Row = TypeVar("Row")
+
+class Arrived(Protocol):
+    """Every row knows when it reached us."""
+
+    ingest_time_us: int
+
+
+Row = TypeVar("Row", bound=Arrived)
 
 
 @dataclass(slots=True)
@@ -21,6 +28,7 @@ class Foreign:
     key: bytes | None
     value: bytes
     headers: Headers
+    ingest_time_us: int
 
 
 @dataclass(slots=True)
@@ -134,6 +142,7 @@ class LogDecoder(Generic[Row]):
         if self._home is not None and newest is None:
             home = int(self._placement.of([entity])[0])
             if home != self._home:
-                out.foreign.append(Foreign(entity, home, origin, record.key, record.value, record.headers))
+                known = (entity, home, origin, record.key, record.value, record.headers, row.ingest_time_us)
+                out.foreign.append(Foreign(*known))
                 return
         out.rows.append((record.offset, origin, row))
