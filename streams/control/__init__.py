@@ -1,0 +1,1 @@
+"""The control stage: from findings to signed commands."""

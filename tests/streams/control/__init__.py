@@ -1,0 +1,1 @@
+from tests import clients as clients  # puts the guest on the path
