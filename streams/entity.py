@@ -29,7 +29,7 @@ from streams.topics import by_topic
 from streams.transport.app import make_app, run_app
 from streams.transport.records import RawFetch, UndecodableBatchError, iter_records
 from streams.transport.settings import Hooks
-from streams.units import Unit
+from streams.units import TEND_EVERY_S, Unit
 from streams.wire.forwarding import marker_header, origin_header
 from streams.wire.logs import Foreign, LogDecoder, Sorted
 from streams.wire.outgoing import decode_written
@@ -256,6 +256,10 @@ class EntityWorker(Hooks):
             force=force,
         )
 
+    async def tend(self, group: Group) -> None:
+        """Keep the group's part of the lake tidy."""
+        await group.unit.tend()
+
     # -- time -----------------------------------------------------------------------------------------------------
 
     async def every(self, seconds: float, what: Callable[[Group], Awaitable[None]]) -> None:
@@ -351,6 +355,7 @@ def main(argv: list[str] | None = None) -> int:
     stage.add_task(app, partial(worker.every, JUDGE_EVERY_S, worker.judge))
     stage.add_task(app, partial(worker.every, MARKER_EVERY_S, worker.mark))
     stage.add_task(app, partial(worker.every, definitions.run.commit_every_us / 1e6, worker.cut))
+    stage.add_task(app, partial(worker.every, TEND_EVERY_S, worker.tend))
     return run_app(app)
 
 

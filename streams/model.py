@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -19,7 +19,7 @@ from streams.pipeline.rows import findings as finding_rows
 from streams.transport.app import make_app, run_app
 from streams.transport.records import RawFetch, iter_records
 from streams.transport.settings import Hooks
-from streams.units import Unit
+from streams.units import TEND_EVERY_S, Unit
 from streams.wire.scored import ScoredError, decode_scored
 
 log = logging.getLogger(__name__)
@@ -121,9 +121,20 @@ class ModelWorker(Hooks):
         """Cut again and again."""
         while True:
             await asyncio.sleep(self.definitions.run.commit_every_us / 1e6)
-            for owned in list(self.owned.values()):
-                if self.owned.get(owned.partition) is owned:
-                    await self.cut(owned)
+            for owned in self._mine():
+                await self.cut(owned)
+
+    async def tend(self) -> None:
+        """Keep our part of the lake tidy."""
+        while True:
+            await asyncio.sleep(TEND_EVERY_S)
+            for owned in self._mine():
+                await owned.unit.tend()
+
+    def _mine(self) -> Iterator[Owned]:
+        for owned in list(self.owned.values()):
+            if self.owned.get(owned.partition) is owned:
+                yield owned
 
 
 def encode_finding(finding: Finding) -> bytes:
@@ -150,6 +161,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     stage.add_agents(app, [worker.topic], worker.on_fetch)
     stage.add_task(app, worker.keep)
+    stage.add_task(app, worker.tend)
     return run_app(app)
 
 

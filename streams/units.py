@@ -17,6 +17,9 @@ from streams.lake.snapshots import dump
 from streams.lake.writer import LakeWriter
 from streams.outbox import Outbox
 
+#: How often large merges and sweeping are looked at.
+TEND_EVERY_S = 30.0
+
 
 @dataclass(slots=True)
 class Unit:
@@ -65,6 +68,11 @@ class Unit:
                 self.snapshot_us = now_us()
             await outbox.barrier()
             await asyncio.get_running_loop().run_in_executor(None, self._write, tables, reached, snapshot)
+
+    async def tend(self) -> None:
+        """Merge small files, drop what nobody reads any more, say that we are alive."""
+        async with self._commit:
+            await asyncio.get_running_loop().run_in_executor(None, self.writer.tend)
 
     def _write(self, tables: dict[str, list[pa.RecordBatch]], fences: dict[str, int], snapshot: bytes | None) -> None:
         for table, batches in tables.items():
