@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from features.definitions import Definitions
-from streams.broker.admin import describe_topics, is_embedded, probe
+from streams.broker.admin import is_embedded, probe
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,11 @@ class Place:
     bootstrap: str
     lake: Path
     group: str  # of the installation: who may share the lake
+    is_embedded: bool
     fetch_wait_ms: int
     leader_sync_delay_ms: int
     session_timeout_s: float
-    keys: Path | None = None
+    keys: Path
 
 
 def arguments(stage: str, argv: list[str] | None = None) -> argparse.Namespace:
@@ -36,7 +37,7 @@ def arguments(stage: str, argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--config", nargs="+", type=Path, required=True)
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--lake", type=Path, required=True)
-    parser.add_argument("--keys", type=Path)
+    parser.add_argument("--keys", type=Path, default=Path("keys"))
     parser.add_argument("--group", default="tminus")
     parser.add_argument("--session-timeout", type=float, default=10.0, metavar="SECONDS")
     return parser.parse_args(argv)
@@ -50,18 +51,13 @@ def place(options: argparse.Namespace, settings: dict[str, str]) -> Place:
         bootstrap=options.bootstrap,
         lake=options.lake.absolute(),
         group=options.group,
+        is_embedded=embedded,
         # The embedded broker sleeps a whole wait after an empty look and has a race between leader and followers.
         fetch_wait_ms=10 if embedded else 100,
         leader_sync_delay_ms=150 if embedded else 0,
         session_timeout_s=options.session_timeout,
         keys=options.keys,
     )
-
-
-def missing_topics(bootstrap: str, topics: list[str], settings: dict[str, str]) -> list[str]:
-    """Topics that are not there: a consumer would drop them with a log line and never pick them up."""
-    found = describe_topics(bootstrap, topics, settings=settings)
-    return [t for t in topics if t not in found]
 
 
 def add_agents(app: Any, topics: list[str], on_fetch: Callable[[Any], Awaitable[None]]) -> None:
