@@ -62,7 +62,7 @@ def read_settings(
         config=paths,
         bootstrap=servers,
         lake=lake_folder(lake, environ),
-        keys=Path(keys or environ.get("TMINUS_KEYS") or KEYS),
+        keys=keys_folder(keys, environ),
         group=group or environ.get("TMINUS_GROUP") or GROUP,
     )
 
@@ -84,6 +84,12 @@ def lake_folder(lake: Path | None, environ: Mapping[str, str] | None = None) -> 
     """Where the lake is; needs no configuration."""
     environ = os.environ if environ is None else environ
     return lake or Path(environ.get("TMINUS_LAKE") or LAKE)
+
+
+def keys_folder(keys: Path | None, environ: Mapping[str, str] | None = None) -> Path:
+    """Where the control keys are; needs no configuration."""
+    environ = os.environ if environ is None else environ
+    return keys or Path(environ.get("TMINUS_KEYS") or KEYS)
 
 
 def redacted(kafka: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 `TABLE` is the truth: what is created, compared and documented is derived from it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,3 +96,40 @@ def _names(definitions: Definitions, row: Row) -> Iterable[str]:
     if row.name != BY:
         return [definitions.run.prefix + row.name]
     return [by_topic(definitions.run.prefix, s) for s in definitions.sources.values()]
+
+
+Facts = Mapping[str, tuple[int, Mapping[str, str]]]
+
+
+def differences(specs: Iterable[TopicSpec], found: Facts, inputs: Collection[str] = ()) -> list[str]:
+    """How a broker differs from `specs`, one sentence each; inputs need only exist.
+
+    Parameters
+    ----------
+    found
+        By topic name: partitions, and the settings in force (none where the broker tells none).
+
+    Examples
+    --------
+    >>> differences([TopicSpec("a", 4, {}), TopicSpec("b", 1, {})], {"a": (3, {})})
+    ['a: expected 4 partitions, found 3', 'b: missing']
+    """
+    out = []
+    for spec in specs:
+        if spec.name not in found:
+            out.append(f"{spec.name}: missing")
+            continue
+        partitions, config = found[spec.name]
+        if spec.name in inputs:
+            continue
+        if partitions != spec.partitions:
+            out.append(f"{spec.name}: expected {spec.partitions} partitions, found {partitions}")
+        for key, wanted in spec.config.items():
+            if config and _words(config.get(key, "")) != _words(wanted):
+                out.append(f"{spec.name}: expected {key}={wanted}, found {config.get(key, 'nothing')}")
+    return out
+
+
+def _words(text: str) -> set[str]:
+    """Brokers give lists of policies in an order of their own."""
+    return set(text.split(","))

@@ -1,0 +1,1 @@
+"""Stories: worlds to try tminus on."""
