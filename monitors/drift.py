@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from statistics import NormalDist
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -38,6 +39,7 @@ from monitors.verdicts import JSON, Finding, Severity
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 Arrays = Mapping[str, npt.NDArray[np.generic]]
+Number = TypeVar("Number", np.float64, np.int64)
 
 DRIFT = "DRIFT"
 
@@ -124,9 +126,8 @@ class DriftResult:
     quantiles_current: Float64
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """Arrays that the kernel changes in place; the names are those of the kernel."""
+class _State(NamedTuple):
+    """Arrays that the kernel changes in place; names and order are those of its arguments."""
 
     tally: Int64
     bag: Int64
@@ -207,7 +208,7 @@ class DriftMonitor:
         return math.log(mean) if mean > 0 else -math.inf
 
     def observe(
-        self, values: Float64, offsets: Int64, partition: int, times_us: Int64 | None = None
+        self, values: Float64, offsets: Int64, partition: int | Int64, times_us: Int64 | None = None
     ) -> DriftResult | None:
         """Take the next values in order and answer with the alarm, if they raise it.
 
@@ -218,7 +219,9 @@ class DriftMonitor:
         values
             float64[n]; NaN is counted as missing and moves nothing else, infinite values are values. May be empty.
         offsets
-            int64[n], where each value stands in the partition; a (partition, offset) may occur once in a life.
+            int64[n], where each value stands in its partition; a (partition, offset) may occur once in a life.
+        partition
+            One for all values, or int64[n].
         times_us
             int64[n], for the evidence only; 0 when absent.
 
@@ -234,21 +237,22 @@ class DriftMonitor:
             )
         if self.has_alarmed or not values.size:
             return None
+        partitions = np.full(values.size, partition, np.int64)
         at = martingale.follow(
-            np.ascontiguousarray(values, np.float64),
-            np.ascontiguousarray(offsets, np.int64),
-            np.ascontiguousarray(times_us, np.int64),
-            partition,
+            _ready(values, np.float64),
+            _ready(offsets, np.int64),
+            partitions,
+            _ready(times_us, np.int64),
             self._seed,
             self.reference.edges,
             _LOG_BETS,
             1.0 if self.guarantee is Guarantee.EXACT else 1 / self.reference.vif,
             1 / self.alpha,
-            *(getattr(self._state, field.name) for field in fields(_State)),
+            *self._state,
         )
         if at < 0:
             return None
-        return self._result(Place(self._seen - 1, partition, int(offsets[at]), int(times_us[at])))
+        return self._result(Place(self._seen - 1, int(partitions[at]), int(offsets[at]), int(times_us[at])))
 
     @property
     def guarantee(self) -> Guarantee:
@@ -257,7 +261,7 @@ class DriftMonitor:
 
     def snapshot(self) -> dict[str, npt.NDArray[np.generic]]:
         """Everything `restore` needs, as copied arrays of fixed size (6.3 kB)."""
-        own = {field.name: getattr(self._state, field.name).copy() for field in fields(_State)}
+        own = {name: array.copy() for name, array in self._state._asdict().items()}
         reference = {
             f"reference_{field.name}": np.array(getattr(self.reference, field.name)) for field in fields(DriftReference)
         }
@@ -274,8 +278,8 @@ class DriftMonitor:
             An array has another shape than this release's.
         """
         state = _State.before(np.zeros(CELLS + 1, np.int64))
-        for field in fields(_State):
-            _copy_into(getattr(state, field.name), arrays[field.name], field.name)
+        for name, array in state._asdict().items():
+            _copy_into(array, arrays[name], name)
         edges, bag, quantiles = np.empty(CELLS), np.empty(CELLS + 1, np.int64), np.empty(len(SHOWN_LEVELS))
         for name, into in (("edges", edges), ("bag", bag), ("quantiles", quantiles)):
             _copy_into(into, arrays[f"reference_{name}"], f"reference_{name}")
@@ -311,6 +315,13 @@ class DriftMonitor:
             quantiles_reference=self.reference.quantiles,
             quantiles_current=quantiles_of(state.block),
         )
+
+
+def _ready(array: npt.NDArray[Number], dtype: type[Number]) -> npt.NDArray[Number]:
+    # A read-only array (Arrow's) or one with gaps is another type to numba: it would compile anew on a first event.
+    if array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable:
+        return array
+    return np.array(array, dtype)
 
 
 def _copy_into(into: npt.NDArray[np.generic], array: npt.NDArray[np.generic], name: str) -> None:
@@ -371,7 +382,7 @@ class DriftJudge:
         return self._monitors[self.features.index(feature)]
 
     def observe(
-        self, columns: Mapping[str, Float64], offsets: Int64, *, partition: int, read_time_us: Int64
+        self, columns: Mapping[str, Float64], offsets: Int64, *, partition: int | Int64, read_time_us: Int64
     ) -> list[Finding]:
         """Take the next predictions of the model, in arrival order; answer with the features that now alarm.
 
@@ -380,7 +391,9 @@ class DriftJudge:
         columns
             float64[n] per feature, NaN where a value is absent or no number. An absent column is all NaN.
         offsets
-            int64[n] in the consumed partition; a (partition, offset) may occur once in a life.
+            int64[n] in their partition; a (partition, offset) may occur once in a life.
+        partition
+            One for all rows, or int64[n].
         read_time_us
             int64[n]; for the evidence only.
         """
@@ -392,8 +405,9 @@ class DriftJudge:
         if taken == n:
             return []
         findings = []
+        partitions = np.broadcast_to(np.asarray(partition, np.int64), offsets.shape)
         for feature, monitor, column in zip(self.features, self._monitors, given, strict=True):
-            result = monitor.observe(column[taken:], offsets[taken:], partition, read_time_us[taken:])
+            result = monitor.observe(column[taken:], offsets[taken:], partitions[taken:], read_time_us[taken:])
             if result is not None:
                 findings.append(finding_of(self.model, feature, result, monitor, self._reference_until_us))
         return findings

@@ -62,12 +62,6 @@ _SHIFTS = np.array([8 * (cell % 8) for cell in range(CELLS + 1)], np.uint64)
 
 
 @njit(cache=True, nogil=True)
-def stream_of(seed: np.uint64, partition: int) -> np.uint64:
-    """Where the random numbers of a feature (its seed) on a partition begin."""
-    return mix64(mix64(seed + _GOLDEN) ^ (np.uint64(partition) + _GOLDEN))
-
-
-@njit(cache=True, nogil=True)
 def start_weight(check: int) -> float:
     """The part of the money that is put on a change beginning at block `check` = 1, 2, ...
 
@@ -120,10 +114,12 @@ def _grow_bag(cells: Int64, bag: Int64, from_cell: Int64, above_cell: Int64) -> 
 
 @njit(cache=True, nogil=True)
 def _find_slots(
-    stream: np.uint64, offsets: Int64, total: int, from_cell: Int64, above_cell: Int64, slots: Int64
+    seed: np.uint64, partitions: Int64, offsets: Int64, total: int, from_cell: Int64, above_cell: Int64, slots: Int64
 ) -> None:
     """The slot of each smoothed conformal p-value; `total` is the size of the bag before the first of them."""
+    feature = mix64(seed + _GOLDEN)
     for i in range(slots.size):
+        stream = mix64(feature ^ (np.uint64(partitions[i]) + _GOLDEN))
         # splitmix64 read at a counter; int64 because its conversion to a float is one instruction, and 53 bits fit
         bits = np.int64(mix64(stream + np.uint64(offsets[i]) * _GOLDEN) >> np.uint64(11))
         size = total + i + 1
@@ -182,11 +178,19 @@ def _settle(
 
 
 @njit(cache=True, nogil=True)
+def _nan_count(values: Float64) -> np.int64:
+    count = np.int64(0)
+    for i in range(values.size):
+        count += np.int64(np.isnan(values[i]))
+    return count
+
+
+@njit(cache=True, nogil=True)
 def follow(
     values: Float64,
     offsets: Int64,
+    partitions: Int64,
     times_us: Int64,
-    partition: int,
     seed: np.uint64,
     edges: Float64,
     log_f: Float64,
@@ -207,9 +211,10 @@ def follow(
     NaN is counted as missing and touches nothing else. After an alarm the caller must not feed more: the bag is frozen.
     `seed` must be a np.uint64: a Python int would be taken for an int64, and the sum of both kinds is a float.
     """
-    stream = stream_of(seed, partition)
     cells = np.empty(BLOCK, np.int64)
-    block_offsets = np.empty(BLOCK, np.int64)
+    numbers = np.empty(BLOCK)
+    number_offsets = np.empty(BLOCK, np.int64)
+    number_partitions = np.empty(BLOCK, np.int64)
     from_cell = np.empty(BLOCK, np.int64)
     above_cell = np.empty(BLOCK, np.int64)
     slots = np.empty(BLOCK, np.int64)
@@ -220,31 +225,38 @@ def follow(
             tally[MISSING] += 1
             i += 1
             continue
-        begin = end = tally[PENDING]
+        begin = tally[PENDING]
         if begin == 0:
             tally[FIRST_OFFSET] = offsets[i]
-            tally[FIRST_PARTITION] = partition
+            tally[FIRST_PARTITION] = partitions[i]
             tally[FIRST_TIME_US] = times_us[i]
             for edge in range(CELLS):  # the 17th is always 0; assigning the array would look for overlap first
                 block_bag[edge] = bag[edge]
-        while i < values.size and end < BLOCK:
-            if np.isnan(values[i]):
-                tally[MISSING] += 1
-            else:
-                block[end] = values[i]
-                block_offsets[end] = offsets[i]
-                end += 1
-            i += 1
-        n = end - begin
+        n = min(BLOCK - begin, values.size - i)
+        chunk, where, at = values[i : i + n], partitions[i : i + n], offsets[i : i + n]
+        if _nan_count(chunk):  # only then is it worth copying what is not NaN
+            n = 0
+            while i < values.size and begin + n < BLOCK:
+                if np.isnan(values[i]):
+                    tally[MISSING] += 1
+                else:
+                    numbers[n], number_partitions[n], number_offsets[n] = values[i], partitions[i], offsets[i]
+                    n += 1
+                i += 1
+            chunk, where, at = numbers[:n], number_partitions[:n], number_offsets[:n]
+        else:
+            i += n
         total = bag[0]
-        find_cells(block[begin:end], edges, cells[:n])
+        find_cells(chunk, edges, cells[:n])
         _grow_bag(cells[:n], bag, from_cell, above_cell)
-        _find_slots(stream, block_offsets[begin:end], total, from_cell, above_cell, slots[:n])
+        _find_slots(seed, where, at, total, from_cell, above_cell, slots[:n])
+        kept = block[begin:]
         for j in range(n):
-            grid[slots[j]] += 1
+            kept[j] = chunk[j]
+            grid[np.uint64(slots[j])] += 1
         tally[SEEN] += n
-        tally[PENDING] = end
-        if end == BLOCK:
+        tally[PENDING] = begin + n
+        if begin + n == BLOCK:
             tally[PENDING] = 0
             e_value = _settle(grid, gain, log_f, temper, tally, wealth, best, starts, start_bags, block_bag)
             if e_value >= alarm_at:

@@ -98,3 +98,7 @@ class MartingaleTwin:
     def best_money(self, start: int) -> float:
         """The most that any bet made of the start at block `start` = 1, 2, ..."""
         return max(self.money[bet, start] for bet in range(len(TILTS)))
+
+    def bets_in_order(self) -> list[int]:
+        """From the bet on the greatest fall to that on the greatest rise."""
+        return sorted(range(len(TILTS)), key=TILTS.__getitem__)
