@@ -53,17 +53,13 @@ class ModelPartition:
         return effects
 
     def _observe(self, model: str, rows: pa.RecordBatch) -> list[Finding]:
-        declared = self.definitions.models[model]
-        partitions = rows.column("origin_partition").to_numpy()
-        found: list[Finding] = []
-        # One partition at a time: an offset names a row only there.
-        for partition in np.unique(partitions):
-            part = rows.filter(pa.array(partitions == partition))
-            values = {f: part.column(f).to_numpy(zero_copy_only=False) for f in declared.features}
-            offsets = part.column("origin_offset").to_numpy()
-            reads = part.column("read_time_us").to_numpy()
-            found += self._drift[model].observe(values, offsets, partition=int(partition), read_time_us=reads)
-        return found
+        values = {f: rows.column(f).to_numpy() for f in self.definitions.models[model].features}
+        return self._drift[model].observe(
+            values,
+            rows.column("origin_offset").to_numpy(),
+            partition=rows.column("origin_partition").to_numpy().astype(np.int64),
+            read_time_us=rows.column("read_time_us").to_numpy(),
+        )
 
     def _new(self, scored: Scored) -> pa.RecordBatch:
         """The rows above the fence of their origin; moves the fence."""
