@@ -190,7 +190,10 @@ class ApacheKafka:
         if self._guard is None or self._guard.poll() is not None:
             raise ApacheKafkaError("expected a running broker, found none")
         os.kill(self._java_pid, signal.SIGKILL)
+        status = self._guard.wait(_STOP_S)
         self._end_guard()
+        if status != 128 + signal.SIGKILL:  # an orderly end would prove nothing about crashes
+            raise ApacheKafkaError(f"expected a broker ended by kill -9, found exit status {status}")
 
     def restart(self) -> None:
         """Start the same broker again on the same data and address, stopping it in order first if it still runs.
