@@ -223,7 +223,7 @@ class Consumer(stock.Consumer):
         """Faust lets messages flow, having emptied its queues just before."""
         super().resume_flow()
         # A rebalance overtaken by the next one still gets here; only the one whose seek counts opens the gate.
-        if self._is_positioned and self._failed is None:
+        if self._is_positioned:
             self._gate.set()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
@@ -284,7 +284,7 @@ class Consumer(stock.Consumer):
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
         offsets = await self._settings.hooks.before_commit(offsets)
-        if not offsets or self._failed is not None:
+        if not offsets:
             return False
         before = {tp: self._committed_offset[tp] for tp in offsets}
         did_commit: bool = await super()._commit_offsets(offsets, start_new_transaction=start_new_transaction)
@@ -300,7 +300,6 @@ class Consumer(stock.Consumer):
         """
         if self._failed is None:
             self._failed = exc
-            self._gate.clear()
             self.log.error("an agent failed, this worker ends: %r", exc)
             await self.crash(exc)
 
