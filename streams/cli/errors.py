@@ -54,7 +54,7 @@ KINDS = {
     "streams.lake.sql.BadQuery": Kind("TM207", Exit.USAGE, "what there is: tminus sql 'SHOW TABLES'"),
     "streams.inputs.InputError": Kind("TM208", Exit.BAD_DATA, "see: tminus replay --help"),
     "streams.signing.KeyFileError": Kind("TM209", Exit.USAGE, "name the folder with --keys or TMINUS_KEYS"),
-    "streams.stories.packages.StoryError": Kind("TM210", Exit.USAGE, "install what is missing, then try again"),
+    "streams.stories.flights.StoryError": Kind("TM210", Exit.USAGE, "install what is missing, then try again"),
     "streams.cli.supervisor.StageFailed": Kind("TM211", Exit.FINDINGS, "its own words stand above"),
     "streams.cli.errors.Missing": Kind("TM212", Exit.USAGE, "see: tminus --help"),
 }

@@ -1,0 +1,247 @@
+"""What `tminus demo` runs: everything on this machine, and a telling of what really happened.
+
+An embedded broker, throw-away keys, the three stages and three serving nodes, each a process of its own; the churn
+story is produced at real speed, and what tminus says on its topics is written down. Whatever happens, nothing is left
+behind but the lake.
+"""
+
+import contextlib
+import dataclasses
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Producer
+
+from features.definitions import Definitions
+from streams import signing
+from streams.broker.embedded import EmbeddedBroker
+from streams.cli.errors import Exit
+from streams.cli.options import progress, progress_end
+from streams.cli.run import STAGES, stage_command
+from streams.cli.supervisor import Supervisor
+from streams.clock import now_us
+from streams.settings import Settings, load_definitions
+from streams.stories.churn import Churn, configuration
+from streams.stories.telling import Ending, Observations, SeenFlip, questions, tell
+from streams.stories.watching import Watch
+from streams.topics import topic_specs
+
+#: Variant -> what differs in the story.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "leak": {},
+    "late-trigger": {"trigger_delay_ms": 30},
+    "quiet": {"trigger": False, "drift_at_s": None},
+}
+NODES = ("node-1", "node-2", "node-3")
+UNSTAMPED = "node-3"  # what it read must be judged by bounds
+
+#: Nodes wait until windows are full: while they fill, counts rise, and a rise is no drift.
+SERVE_AFTER_US = 4_500_000
+#: What a first start may take: Python, Numba's cache, three groups on the broker.
+READY_S = 30.0
+#: After the last event, until the last verdicts and receipts are in.
+SETTLE_S = 3.0
+_MARK = ".tminus-demo"
+
+
+def run(*, seed: int, variant: str, lake: Path) -> int:
+    """The demo from beginning to end; the exit status."""
+    lake = free_folder(lake)
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tminus-demo-")))
+        broker = stack.enter_context(EmbeddedBroker())
+        children = stack.enter_context(Supervisor())
+        demo = Demo(scratch, lake, broker, children, seed=seed, variant=variant)
+        seen = demo.play()
+        progress_end()
+    lines = [*tell(seen), *questions(str(lake))]
+    sys.stdout.write(
+        "\n".join([*lines, "Everything was cleaned up: no process, broker or temporary file is left."]) + "\n"
+    )
+    return Exit.INTERRUPTED if seen.is_interrupted else Exit.BAD_DATA if seen.trouble else Exit.FINE
+
+
+def free_folder(lake: Path) -> Path:
+    """The folder for the lake: emptied if an earlier demo made it, another name if somebody else did."""
+    wanted, number = lake, 1
+    while lake.exists() and not (lake / _MARK).exists() and any(lake.iterdir()):
+        number += 1
+        lake = wanted.with_name(f"{wanted.name}-{number}")
+    if (lake / _MARK).exists():
+        shutil.rmtree(lake)
+    lake.mkdir(parents=True, exist_ok=True)
+    (lake / _MARK).write_text("made by tminus demo, which may delete this folder\n")
+    return lake.absolute()
+
+
+class Demo:
+    """One telling: its processes, and what is seen of them."""
+
+    def __init__(
+        self, scratch: Path, lake: Path, broker: EmbeddedBroker, children: Supervisor, *, seed: int, variant: str
+    ) -> None:
+        self.scratch, self.lake, self.children = scratch, lake, children
+        self.bootstrap = broker.bootstrap
+        self.definitions: Definitions = load_definitions([configuration()], {})
+        self.story = Churn(seed=seed, start_us=0, **VARIANTS[variant])
+        self.seen = Observations(
+            seed=seed,
+            users=self.story.users,
+            trigger=self.story.trigger,
+            trigger_delay_ms=self.story.trigger_delay_ms,
+            nodes=list(NODES),
+        )
+        broker.create_topics({s.name: s.partitions for s in topic_specs(self.definitions)})
+        self._watch = Watch(self.bootstrap, self.definitions, self.seen)
+        self._narrated_us = 0
+
+    def play(self) -> Observations:
+        """Start everything, tell the story, stop everything; what was seen."""
+        try:
+            self._start_stages()
+            if self._wait_ready():
+                self._start_nodes()
+                self._produce()
+                self._settle()
+        finally:
+            self.seen.is_interrupted = self.children.signalled is not None
+            self.seen.ended_us = now_us()
+            self._stop()
+        return self.seen
+
+    def _start_stages(self) -> None:
+        signing.generate(self.scratch / "keys", "control")
+        settings = Settings(
+            definitions=self.definitions,
+            config=(configuration(),),
+            bootstrap=self.bootstrap,
+            lake=self.lake,
+            keys=self.scratch / "keys",
+            group="demo",
+        )
+        for stage in STAGES:
+            with (self.scratch / f"{stage}.log").open("wb") as log:
+                self.children.start(stage, stage_command(stage, settings), output=log)
+
+    def _wait_ready(self) -> bool:
+        """Every partition group has an owner, and every model was asserted live."""
+        until = time.monotonic() + READY_S
+        units = [f"entity-p{n}" for n in range(self.definitions.run.partitions)]
+        while not self._is_told_to_stop():
+            self._watch.poll(0.05)
+            asserted = {c.scope for c in self.seen.commands}
+            owned = [u for u in units if any((self.lake / "_commits" / u).glob("m-*.json"))]
+            progress(f"starting: {len(owned)}/{len(units)} partitions owned, {len(asserted)} models in command")
+            if len(owned) == len(units) and len(asserted) == len(self.definitions.models):
+                return True
+            if self.seen.endings:
+                ending = self.seen.endings[0]
+                self.seen.trouble = (
+                    f"the {ending.name} stage {ending.how} at its start: {self._last_words(ending.name)}"
+                )
+                return False
+            if time.monotonic() > until:
+                self.seen.trouble = f"the stages were not ready within {READY_S:.0f} s"
+                return False
+        return False
+
+    def _start_nodes(self) -> None:
+        start_us = now_us() + 500_000
+        self.story = dataclasses.replace(self.story, start_us=start_us)
+        self.seen.started_us = start_us
+        for node in NODES:
+            command = [sys.executable, "-m", "streams.stories.serving", "--node", node, "--bootstrap", self.bootstrap]
+            command += ["--keys", str(self.scratch / "keys" / "control.pub"), "--state", str(self.scratch / node)]
+            command += ["--users", str(self.story.users), "--from-us", str(start_us + SERVE_AFTER_US)]
+            command += ["--seed", str(self.seen.seed), *(["--no-stamps"] if node == UNSTAMPED else [])]
+            with (self.scratch / f"{node}.log").open("wb") as log:
+                self.children.start(node, command, output=log)
+
+    def _produce(self) -> None:
+        """Send every record when it is due, and look at what comes back meanwhile."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "partitioner": "murmur2_random",
+                "linger.ms": 2,
+                "broker.address.family": "v4",
+                "log_level": 2,
+            }
+        )
+        for event in self.story.events():
+            while (wait_us := event.due_us - now_us()) > 0:
+                self._watch.poll(min(wait_us / 1e6, 0.02))
+                producer.poll(0)
+                if self._is_told_to_stop():
+                    return
+            producer.produce(event.topic, event.value, event.key)
+            self.seen.sent[event.topic] += 1
+            self._narrate(event.due_us)
+        producer.flush(2.0)
+
+    def _narrate(self, at_us: int) -> None:
+        if at_us - self._narrated_us < 50_000:
+            return
+        self._narrated_us = at_us
+        seen, drift_us = self.seen, self.story.drift_us
+        seen.cancels = [c for c in self.story.cancels() if c.commit_us <= at_us]
+        seen.drift_us = drift_us if drift_us is not None and drift_us <= at_us else None
+        progress(
+            f"{(at_us - seen.started_us) / 1e6:4.1f} of {self.story.duration_s:.0f} s: "
+            f"{len(seen.cancels)} users cancelled, {len(seen.findings)} findings, "
+            f"{sum(c.mode != 'live' for c in seen.commands)} models switched"
+        )
+
+    def _settle(self) -> None:
+        until = time.monotonic() + SETTLE_S
+        while time.monotonic() < until and not self._is_told_to_stop():
+            self._watch.poll(0.05)
+
+    def _is_told_to_stop(self) -> bool:
+        while (ended := self.children.ended()) is not None:
+            name, status = ended
+            how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+            self.seen.endings.append(Ending(name, how, now_us()))
+        return self.children.signalled is not None
+
+    def _stop(self) -> None:
+        progress("stopping")
+        self.children.stop()
+        self._watch.poll_all()
+        self._watch.close()
+        for node in NODES:
+            self._hear(self.scratch / f"{node}.log")
+        self.seen.verdicts = _verdicts(self.lake)
+
+    def _hear(self, log: Path) -> None:
+        """What a node said."""
+        if not log.exists():
+            return
+        for line in log.read_text(errors="replace").splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                said = json.loads(line)
+                if "answers" in said:
+                    self.seen.answers[said["node"]] = said["answers"]
+                else:
+                    self.seen.flips.append(SeenFlip(**said))
+
+    def _last_words(self, stage: str) -> str:
+        lines = (self.scratch / f"{stage}.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+
+def _verdicts(lake: Path) -> dict[tuple[str, str, str], tuple[int, int]]:
+    """Cells by (form, feature, verdict), from the lake as anybody would ask it."""
+    from streams.lake.sql import query
+
+    text = "SELECT form, feature, verdict, count(*), coalesce(max(lead_us), 0) FROM verdicts GROUP BY ALL"
+    try:
+        return {(form, feature, verdict): (n, lead) for form, feature, verdict, n, lead in query(lake, text).rows}
+    except Exception:  # a lake that was never begun has no verdicts
+        return {}
