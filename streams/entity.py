@@ -19,7 +19,7 @@ from faust.types import TP
 from features.definitions import Definitions
 from features.keys import partition_of
 from streams import stage
-from streams.broker.admin import end_offsets, partition_counts
+from streams.broker.admin import append_time_topics, end_offsets, partition_counts
 from streams.lake.snapshots import load
 from streams.lake.writer import LakeWriter
 from streams.outbox import Outbox, Outgoing, current_values
@@ -85,6 +85,7 @@ class EntityWorker(Hooks):
         self._forwarded = {by_topic(run.prefix, s): s.name for s in definitions.sources.values()}
         self.topics = [*self._source_of, *self._forwarded, self.written_topic]
         self.counts = partition_counts(place.bootstrap, self.topics, settings=definitions.kafka)
+        self.appended = append_time_topics(place.bootstrap, list(self._source_of), settings=definitions.kafka)
         self.scored_partitions = partition_counts(place.bootstrap, [run.prefix + "scored"], settings=definitions.kafka)[
             run.prefix + "scored"
         ]
@@ -131,13 +132,14 @@ class EntityWorker(Hooks):
         for tp in mine:
             consumed = self._log(tp)
             logs[consumed.name] = consumed
-            origins = self.counts[self.definitions.sources[consumed.source].topic] if consumed.is_forwarded else 0  # type: ignore[index]
+            topic = self.definitions.sources[consumed.source].topic if consumed.source else ""
             state.attach(
                 consumed.name,
                 consumed.source,
-                origins=origins,
+                origins=self.counts[topic] if consumed.is_forwarded else 0,
                 resent_below=ends.get((tp.topic, tp.partition), 0),
                 is_direct=consumed.is_direct,
+                is_appended=topic in self.appended,
             )
             state.fences[consumed.name].told = restored.next.get(consumed.name, 0)
         return Group(number, state, Unit(writer, self.definitions.run.snapshot_every_us), logs)
@@ -293,15 +295,16 @@ class EntityWorker(Hooks):
         """Tell every partition how far this one's rows have been looked at."""
         assert self.outbox is not None
         markers = []
-        for consumed in group.logs.values():
-            if consumed.source is None or consumed.is_forwarded:
-                continue
-            declared = self.definitions.sources[consumed.source]
-            covered_us = group.state.coverage.reached(consumed.name)
-            header = marker_header(consumed.partition, group.state.fences[consumed.name].next, covered_us)
-            topic = by_topic(self.definitions.run.prefix, declared)
-            markers += [Outgoing(topic, None, None, n, [header]) for n in range(self.definitions.run.partitions)]
-        await self.outbox.send(markers)
+        async with group.unit.turn:  # not between a row's step and its forwarding: the marker would overtake it
+            for consumed in group.logs.values():
+                if consumed.source is None or consumed.is_forwarded:
+                    continue
+                declared = self.definitions.sources[consumed.source]
+                covered_us = group.state.coverage.reached(consumed.name)
+                header = marker_header(consumed.partition, group.state.fences[consumed.name].next, covered_us)
+                topic = by_topic(self.definitions.run.prefix, declared)
+                markers += [Outgoing(topic, None, None, n, [header]) for n in range(self.definitions.run.partitions)]
+            await self.outbox.send(markers)
 
 
 def _travelling(publication: Publication) -> Publication:
@@ -341,7 +344,7 @@ def main(argv: list[str] | None = None) -> int:
     place = stage.place(options, definitions.kafka)
     worker = EntityWorker(definitions, place)
     app = make_app(
-        "tminus-entity",
+        f"{place.group}-entity",
         place.bootstrap,
         batch_topics=worker.topics,
         hooks=worker,

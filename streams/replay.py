@@ -21,6 +21,7 @@ from features.times import NEVER_US
 from monitors.verdicts import Finding
 from streams.broker.admin import append_time_topics, begin_offsets, describe_topics, end_offsets
 from streams.inputs import InputError, RecordedLog, file_log, kafka_log
+from streams.lake.sql import query
 from streams.lake.writer import LakeWriter
 from streams.pipeline.effects import Effects
 from streams.pipeline.entity import EntityPartition
@@ -49,7 +50,7 @@ class Summary:
     predictions: int = 0
     dead_letters: int = 0
     late: int = 0
-    verdicts: dict[str, int] = field(default_factory=dict)  # served form: "feature verdict" -> cells
+    verdicts: dict[str, int] = field(default_factory=dict)  # served form, last revision: "feature verdict" -> cells
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -219,9 +220,14 @@ def run(
     writer = LakeWriter(lake, UNIT, "replay", definitions.digest, now_us=lambda: 0)
     writer.open()
     try:
-        return _walk(definitions, groups, writer, progress)
+        summary = _walk(definitions, groups, writer, progress)
     finally:
         writer.close()
+    counted = query(
+        lake, "SELECT feature, verdict, count(*) FROM verdicts WHERE form = 'served' GROUP BY ALL ORDER BY ALL"
+    )
+    summary.verdicts = {f"{feature} {verdict}": n for feature, verdict, n in counted.rows}
+    return summary
 
 
 def _walk(definitions: Definitions, groups: list[_Group], writer: LakeWriter, progress: Progress | None) -> Summary:
@@ -273,16 +279,6 @@ def _count(effects: Effects, summary: Summary) -> None:
     summary.predictions += sizes.get("predictions", 0)
     summary.dead_letters += sizes.get("dlq", 0)
     summary.late += sizes.get("late", 0)
-    for batch in effects.tables.get("verdicts", []):
-        table = (
-            pa.Table.from_batches([batch])
-            .group_by(["feature", "form", "revision", "verdict"])
-            .aggregate([([], "count_all")])
-        )
-        for row in table.to_pylist():
-            if row["form"] == "served" and row["revision"] == 0:
-                key = f"{row['feature']} {row['verdict']}"
-                summary.verdicts[key] = summary.verdicts.get(key, 0) + row["count_all"]
 
 
 def _decoder(definitions: Definitions, source: Source, home: int | None) -> LogDecoder[Any]:
@@ -398,13 +394,14 @@ def _chunks(bootstrap: str, key: tuple[str, int], begin: int, end: int, settings
     return kafka_log(bootstrap, key[0], key[1], begin, end, settings).chunks() if end > begin else iter(())
 
 
-def _check_ingest(definitions: Definitions, bootstrap: str, settings: dict[str, str]) -> None:
-    """Every source must say when its rows reached us, else their order would be invented."""
-    undeclared = [s for s in definitions.sources.values() if s.ingest_time is None]
-    stamped = append_time_topics(bootstrap, [s.topic for s in undeclared], settings=settings) if undeclared else set()
-    for source in undeclared:
-        if source.topic not in stamped:
+def _check_ingest(definitions: Definitions, bootstrap: str, settings: dict[str, str]) -> set[str]:
+    """Every source must say when its rows reached us, else their order would be invented; topics with append times."""
+    sources = definitions.sources.values()
+    stamped = append_time_topics(bootstrap, [s.topic for s in sources], settings=settings)
+    for source in sources:
+        if source.ingest_time is None and source.topic not in stamped:
             raise InputError(
                 f"source {source.name}: a replay from a broker needs its ingest time: declare ingest_time, "
                 f"or give the topic {source.topic} message.timestamp.type=LogAppendTime"
             )
+    return stamped

@@ -78,4 +78,7 @@ class Unit:
         for table, batches in tables.items():
             for batch in batches:
                 self.writer.append(table, batch)
-        self.writer.commit(fences, snapshot, fences if snapshot is not None else None)
+        # After a crash the state comes from behind what the lake has; the lake never steps back.
+        known = self.writer.manifest.next
+        reached = {log: max(offset, known.get(log, 0)) for log, offset in fences.items()}
+        self.writer.commit(reached, snapshot, fences if snapshot is not None else None)

@@ -8,6 +8,7 @@ judged against what had arrived by an instant, not against what happens to be he
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from features.engine import EngineOutput, SourceEngine
@@ -77,11 +78,19 @@ class EntityPartition:
         self._written_logs: list[str] = []
         self._judge = Judge(definitions, self.history, witnessed=witnessed)
         self._last_read: dict[str, dict[str, int]] = {name: {} for name in self.labels}
+        self._early: dict[str, list[Written]] = {}  # by log: witnesses of rows that are still to be applied (again)
 
     # -- inputs ---------------------------------------------------------------------------------------------------
 
     def attach(
-        self, log: str, source: str | None, *, origins: int = 0, resent_below: int = 0, is_direct: bool = True
+        self,
+        log: str,
+        source: str | None,
+        *,
+        origins: int = 0,
+        resent_below: int = 0,
+        is_direct: bool = True,
+        is_appended: bool = False,
     ) -> None:
         """Declare a log.
 
@@ -95,9 +104,13 @@ class EntityPartition:
             Offsets below were in the log before this owner.
         is_direct
             False: no row of this group can be among them, so nothing here waits for its coverage.
+        is_appended
+            Its records carry the broker's append time. Said here, not learnt from rows: a witness may come before them.
         """
         fence = self.fences.setdefault(log, Fence())
         fence.resent = resent_below
+        if is_appended:
+            self.appended.add(log)
         logs = self._written_logs if source is None else self._logs[source]
         if is_direct and log not in logs:
             logs.append(log)
@@ -114,6 +127,7 @@ class EntityPartition:
         self._arrived(log, found, rows)
         keys = self._judge.keys(declared.entity_type, out.versions)
         self.history.append(out.versions, keys, log)
+        self._witness_early(log, end)
         effects.add("features", lake_rows.features(out.versions, declared.topic, log, witnessed=self.witnessed))
         effects.add("late", lake_rows.late(out.late, declared))
         effects.add("dlq", lake_rows.dead_letters(found.rejected))
@@ -154,9 +168,13 @@ class EntityPartition:
         fence = self.fences[log]
         effects = Effects()
         for record in records:
-            sent_us = None if record.resent else record.sent_us
             log_of = f"{record.topic}/{record.partition}"
-            self.history.witness(log_of, record.first, record.last, sent_us, record.acked_us)
+            self._witness(log_of, record)
+            # After a crash both logs are read again, and this one may come first.
+            if log_of in self.fences and record.last >= self.fences[log_of].next:
+                self._early.setdefault(log_of, []).append(record)
+        if records:
+            self.coverage.reach(log, max(r.acked_us for r in records))  # one producer writes them as it is acknowledged
         effects.add("written", lake_rows.written(records, self.appended))
         fence.account.consumed(fence.next, end, fence.told, applied=len(records))
         return self._passed(fence, end, effects)
@@ -205,6 +223,7 @@ class EntityPartition:
             "labels": {name: labels.snapshot() for name, labels in self.labels.items()},
             "transactions": {name: t.snapshot() for name, t in self.transactions.items()},
             "last_read": self._last_read,
+            "early": {log: [list(msgspec.structs.astuple(r)) for r in found] for log, found in self._early.items()},
             "queues": [[model, log] for model, queues in self.queues.items() for log in queues],
         }
         state |= {f"history.{k}": v for k, v in self.history.snapshot().items()}
@@ -227,6 +246,7 @@ class EntityPartition:
             labels.restore(state["labels"][name])
             self.transactions[name].restore(state["transactions"][name])
         self._last_read = {name: dict(reads) for name, reads in state["last_read"].items()}
+        self._early = {log: [Written(*r) for r in found] for log, found in state["early"].items()}
         self.history.restore(_under(state, "history."))
         for name, engine in self.engines.items():
             engine.restore(_under(state, f"engine.{name}."))
@@ -286,11 +306,21 @@ class EntityPartition:
             effects.tables.clear()
         return effects
 
+    def _witness(self, log: str, record: Written) -> None:
+        sent_us = None if record.resent else record.sent_us
+        self.history.witness(log, record.first, record.last, sent_us, record.acked_us)
+
+    def _witness_early(self, log: str, end: int) -> None:
+        """Witnesses that came before the rows below `end`; told twice, they change nothing."""
+        early = self._early.pop(log, [])
+        for record in early:
+            self._witness(log, record)
+        if waiting := [record for record in early if record.last >= end]:
+            self._early[log] = waiting
+
     def _arrived(self, log: str, found: Sorted[Any], rows: pa.RecordBatch) -> None:
         if rows.num_rows:
             self.coverage.reach(log, int(rows.column("ingest_time_us").to_numpy().max()))
-            if rows.column("append_time_us").null_count < rows.num_rows:
-                self.appended.add(log)
         for origin, _, covered_us in found.markers:
             self.coverage.mark(log, origin, covered_us)
         if log in self.origins:
