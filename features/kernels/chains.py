@@ -1,11 +1,15 @@
 """Compiled walks along chains of versions, newest to oldest."""
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
+
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
 
 
 @njit(cache=True, nogil=True)
-def link(keys, first, heads, previous, has_older):
+def link(keys: Int64, first: int, heads: Int64, previous: Int64, has_older: Bool) -> None:
     """Chain rows `first`, `first + 1`, … of these keys behind what is there."""
     for i in range(keys.size):
         row = first + i
@@ -15,7 +19,7 @@ def link(keys, first, heads, previous, has_older):
 
 
 @njit(cache=True, nogil=True)
-def count_rows(keys, until_us, since_us, heads, previous, ingest_us):
+def count_rows(keys: Int64, until_us: Int64, since_us: Int64, heads: Int64, previous: Int64, ingest_us: Int64) -> Int64:
     """int64[g]: rows per request that arrived until `until`, down to the first that arrived before `since`."""
     counts = np.zeros(keys.size, np.int64)
     for g in range(keys.size):
@@ -32,7 +36,16 @@ def count_rows(keys, until_us, since_us, heads, previous, ingest_us):
 
 
 @njit(cache=True, nogil=True)
-def fill_rows(keys, until_us, since_us, heads, previous, ingest_us, has_older, start):
+def fill_rows(
+    keys: Int64,
+    until_us: Int64,
+    since_us: Int64,
+    heads: Int64,
+    previous: Int64,
+    ingest_us: Int64,
+    has_older: Bool,
+    start: Int64,
+) -> tuple[Int64, Bool]:
     """Rows of each request, oldest first, and whether older ones are left out."""
     rows = np.empty(start[-1], np.int64)
     is_base = np.zeros(keys.size, np.bool_)
@@ -51,7 +64,7 @@ def fill_rows(keys, until_us, since_us, heads, previous, ingest_us, has_older, s
 
 
 @njit(cache=True, nogil=True)
-def kept_rows(n, heads, previous, ingest_us, before_us):
+def kept_rows(n: int, heads: Int64, previous: Int64, ingest_us: Int64, before_us: int) -> Bool:
     """bool[n]: rows that arrived from `before` on, and per key the newest of the others."""
     keep = np.zeros(n, np.bool_)
     for key in range(heads.size):

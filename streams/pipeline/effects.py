@@ -5,6 +5,7 @@ acknowledged, commit the lake.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,7 +18,7 @@ class Publication:
     first: int
     last: int
     resent_below: int  # rows below this offset were in the log before this owner: sent again, perhaps
-    rows: list[tuple[str, str, str, int, dict[str, object]]]  # type, entity, group, source offset, values
+    rows: list[tuple[str, str, str, int, dict[str, Any]]]  # type, entity, group, source offset, values
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-from features.engine import EngineOutput, SourceEngine
 
 from features.batches import prediction_schema
 from features.definitions import Definitions, Model
+from features.engine import EngineOutput, SourceEngine
 from features.history import History
 from features.times import FOREVER_US, NEVER_US
 from streams.pipeline import rows as lake_rows
