@@ -259,7 +259,9 @@ class EntityWorker(Hooks):
         )
 
     async def tend(self, group: Group) -> None:
-        """Keep the group's part of the lake tidy."""
+        """Keep the group's part of the lake tidy, and its memory bounded."""
+        async with group.unit.turn:
+            group.state.forget()
         await group.unit.tend()
 
     # -- time -----------------------------------------------------------------------------------------------------
@@ -308,7 +310,7 @@ class EntityWorker(Hooks):
 
 
 def _travelling(publication: Publication) -> Publication:
-    rows: list[Any] = [(t, e, g, o, current_values(values)) for t, e, g, o, values in publication.rows]  # type: ignore[arg-type]
+    rows: list[Any] = [(t, e, g, o, current_values(values)) for t, e, g, o, values in publication.rows]
     return Publication(publication.log, publication.first, publication.last, publication.resent_below, rows)
 
 

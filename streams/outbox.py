@@ -115,7 +115,7 @@ class Outbox:
         records = [
             Outgoing(
                 topic,
-                encode(FeatureRow(kind, entity, group, offset, generation, values)),  # type: ignore[arg-type]
+                encode(FeatureRow(kind, entity, group, offset, generation, values)),
                 json_key(kind, entity, group),
                 partition,
             )

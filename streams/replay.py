@@ -271,6 +271,7 @@ def _deliver(effects: Effects, models: ModelPartition, writer: LakeWriter, summa
             writer.append(table, batch)
     if writer.pending_rows > COMMIT_ROWS:
         writer.commit({f.name: group.state.fences[f.name].next for f in group.feeds})
+        group.state.forget()
 
 
 def _count(effects: Effects, summary: Summary) -> None:
@@ -315,16 +316,20 @@ def _from_kafka(definitions: Definitions, bootstrap: str | None) -> list[_Group]
     topics = [s.topic for s in definitions.sources.values()] + sorted(present)
     ends = end_offsets(bootstrap, topics, settings=settings)
     begins = begin_offsets(bootstrap, topics, settings=settings)
-    _check_ingest(definitions, bootstrap, settings)
+    appended = _check_ingest(definitions, bootstrap, settings)
     counts = Counter(topic for topic, _ in ends)
     logs = {
         key: RecordedLog(key[0], key[1], partial(_chunks, bootstrap, key, begins[key], end, settings), end)
         for key, end in ends.items()
     }
+    # Rows of several origins stand in one log, those of a slow one behind later ones of the others: only the markers
+    # in it tell how far each has come.
+    marked = set(by_topics)
     for topic, source in by_topics.items():
         if not any(ends.get((topic, n), 0) for n in range(definitions.run.partitions)):
             mine = [logs[source.topic, n] for n in range(counts[source.topic])]
             logs |= _forwarded(definitions, source, topic, mine)  # the stage never ran: forward what it would have
+            marked.discard(topic)  # in order of arrival, without markers
     witnessed = any(end for (topic, _), end in ends.items() if topic == written)
     groups = []
     for number in sorted({partition for _, partition in logs}):
@@ -335,7 +340,12 @@ def _from_kafka(definitions: Definitions, bootstrap: str | None) -> list[_Group]
                 source_ = by_topics.get(topic) or next(
                     (s for s in definitions.sources.values() if s.topic == topic), None
                 )
-                feeds.append(_attach(definitions, state, recorded, source_, counts, is_forwarded=topic in by_topics))
+                feed = _attach(definitions, state, recorded, source_, counts, is_forwarded=topic in by_topics)
+                if source_ is not None and source_.topic in appended:
+                    state.appended.add(feed.name)
+                if source_ is not None and topic in marked:
+                    state.coverage.expect(feed.name, counts[source_.topic])
+                feeds.append(feed)
         groups.append(_Group(state, feeds))
     return groups
 

@@ -206,6 +206,18 @@ class EntityPartition:
                 self.coverage.finish(log)
         return self.judge()
 
+    def forget(self) -> None:
+        """Drop versions that no prediction, waiting or still to come, can be judged against.
+
+        A prediction that arrives more than `history` after its read is UNVERIFIABLE whatever is kept, and is judged
+        against versions up to `history` before its read; so twice that behind what has been covered is enough.
+        """
+        logs = [log for model in self.definitions.models.values() for log in self._logs[model.predictions]]
+        waiting = [queue.oldest_us() for queues in self.queues.values() for queue in queues.values()]
+        bound_us = min([self.coverage.until(logs), *waiting])
+        if NEVER_US < bound_us < FOREVER_US:
+            self.history.prune(bound_us - 2 * self.definitions.run.history_us)
+
     def take_accounts(self) -> pa.RecordBatch:
         """Where the offsets since the last cut went: rows of `accounting`."""
         counts = {log: fence.account.take(fence.next) for log, fence in self.fences.items()}

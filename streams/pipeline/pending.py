@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.times import FOREVER_US
 
 Int8 = npt.NDArray[np.int8]
 Int64 = npt.NDArray[np.int64]
@@ -73,6 +76,10 @@ class Queue:
 
     def __len__(self) -> int:
         return int(self._rows.num_rows)
+
+    def oldest_us(self) -> int:
+        """Least read time that waits; FOREVER_US if nothing does."""
+        return pc.min(self._rows.column("read_time_us")).as_py() if len(self) else FOREVER_US
 
     def push(self, rows: pa.RecordBatch) -> None:
         """Append predictions in offset order."""

@@ -44,6 +44,7 @@ def test_predictions_leave_in_offset_order_even_if_read_times_do_not():
     """A reader drops repetitions by a fence: order is what it relies on."""
     queue = Queue(SCHEMA, 1)
     queue.push(predictions(10, 50, 20))
+    assert queue.oldest_us() == 10
     assert queue.unjudged(11).num_rows == 1
     queue.note(verdicts(1))
     assert queue.unjudged(30) is None  # the head waits for 50
