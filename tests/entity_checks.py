@@ -1,0 +1,78 @@
+"""What holds of a finished run of the entity stage on any broker: compared with the oracle, and accounted for."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.oracles import stage_oracle
+from tests.oracles.stage_oracle import Truth
+from tests.rig import Rig
+
+VERDICTS = ("PASS", "LEAK", "STALE", "SKEW_AMBIGUOUS", "LEAK_OR_STALE", "UNVERIFIABLE")
+CLASSES = ("applied", "forwarded", "late", "duplicate", "dead_lettered", "empty", "gap")
+
+_CAUSE = 'entity, feature, topic, "partition", "offset", coalesce(window_end_us, 0)'
+_VERSION = (
+    'entity, feature, "value", event_time_us, ingest_time_us, input_event_time_us, topic, "partition", "offset", '
+    "window_end_us, by_time"
+)
+
+
+def truth_of(rig: Rig) -> Truth:
+    """What the oracle makes of the run's logs."""
+    ids = {row[0]: tuple(row[1:]) for row in rig.query(f"SELECT id, {_CAUSE} FROM features")}
+    return stage_oracle.run(rig.declared(), rig.logs(), ids)
+
+
+def assert_same_cells(rig: Rig, truth: Truth, lake: Path | None = None) -> None:
+    """Every version, late row, dead letter and verdict, and nothing else."""
+    versions = rig.query(f"SELECT {_VERSION} FROM features", lake)
+    _same("versions", Counter(v.cell for v in truth.versions), Counter(versions))
+    ids = rig.query("SELECT count(*), count(DISTINCT id), count(DISTINCT (" + _CAUSE + ")) FROM features", lake)
+    assert len(set(ids[0])) == 1, f"expected one id per version, found {ids}"
+    late = 'SELECT topic, "partition", "offset", entity, event_time_us, watermark_us, reason FROM late'
+    _same("late rows", Counter(truth.late), Counter(rig.query(late, lake)))
+    dead = 'SELECT topic, "partition", "offset", reason FROM dlq'
+    _same("dead letters", Counter(truth.dead), Counter(rig.query(dead, lake)))
+    cells = rig.query("SELECT model, prediction_id, feature, form, verdict, lead_us FROM verdicts", lake)
+    assert len(cells) == len(truth.verdicts)
+    _same(
+        "verdicts",
+        Counter((*place, *found) for place, found in truth.verdicts.items()),
+        Counter(tuple(cell) for cell in cells),
+    )
+
+
+def assert_accounted(rig: Rig, truth: Truth) -> None:
+    """Every offset of every log in exactly one class, and in the right one."""
+    sums = ", ".join(f"sum({name})::BIGINT" for name in CLASSES)
+    rows = rig.query(
+        f'SELECT topic, "partition", min("first"), max("next"), sum("next" - "first")::BIGINT, {sums} FROM accounting '
+        "GROUP BY ALL"
+    )
+    found = {(topic, partition): numbers for topic, partition, *numbers in rows}
+    for log, (first, end, covered, *classes) in found.items():
+        assert (first, covered) == (0, end), f"{log}: offsets counted twice or not at all"
+        assert sum(classes) == end, f"{log}: {dict(zip(CLASSES, classes, strict=True))} of {end} offsets"
+    for log, expected in truth.classes.items():
+        counted = dict(zip(CLASSES, found[log][3:], strict=True)) if log in found else {}
+        if log[0] in rig.names.values():  # inputs have come to their end; ours grow while the workers run
+            assert {k: n for k, n in counted.items() if n} == {k: n for k, n in expected.items() if n}, log
+
+
+def assert_each_verdict_occurs(truth: Truth, times: int = 100) -> None:
+    """A comparison proves something about those verdicts only that were given."""
+    for form in ("served",):
+        found = Counter(v for (*_, of), (v, _) in truth.verdicts.items() if of == form)
+        few = {v: found[v] for v in VERDICTS if found[v] < times}
+        assert not few, f"{form}: expected each verdict {times} times, found {dict(found)}"
+
+
+def _same(what: str, expected: Counter[Any], found: Counter[Any]) -> None:
+    missing, extra = expected - found, found - expected
+    if not missing and not extra:
+        return
+    lines = [f"{what}: {missing.total()} missing, {extra.total()} too many of {expected.total()}"]
+    for who, rows in (("expected", missing), ("found", extra)):
+        lines += [f"  only {who}: {row}" for row in sorted(rows, key=str)[:8]]
+    raise AssertionError("\n".join(lines))
