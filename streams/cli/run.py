@@ -1,5 +1,6 @@
 """`tminus run`: the stages, each in a process of its own."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def command(
     _check_topics(settings, create_topics)
     with Supervisor() as children:
         for stage in stages or STAGES:
-            children.start(stage, stage_command(stage, settings))
+            children.start(stage, stage_command(stage, settings), environ=stage_environ())
             click.echo(f"{stage}: started, process {children.children[stage].pid}", err=True)
         return watch(children)
 
@@ -51,6 +52,12 @@ def stage_command(stage: str, settings: Any) -> list[str]:
     place = ["--bootstrap", settings.bootstrap, "--lake", str(settings.lake), "--group", settings.group]
     keys = ["--keys", str(settings.keys)] if stage == "control" else []
     return [sys.executable, "-m", STAGES[stage], "--config", *map(str, settings.config), *place, *keys]
+
+
+def stage_environ() -> dict[str, str]:
+    """What a stage's process finds in its environment besides ours."""
+    # Expressions are evaluated on small batches: handing them to a pool of threads costs more than they do.
+    return {"POLARS_MAX_THREADS": os.environ.get("POLARS_MAX_THREADS", "1")}
 
 
 def watch(children: Any) -> int:

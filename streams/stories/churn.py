@@ -70,8 +70,8 @@ class Churn:
     seed: int
     start_us: int
     duration_s: float = 26.0
-    users: int = 400
-    clicks_per_s: float = 500.0
+    users: int = 250
+    clicks_per_s: float = 300.0
     logins_per_s: float = 10.0
     cancels_from_s: float = 10.0
     cancels_per_s: float = 1.0

@@ -23,11 +23,11 @@ from streams import signing
 from streams.broker.embedded import EmbeddedBroker
 from streams.cli.errors import Exit
 from streams.cli.options import progress, progress_end
-from streams.cli.run import STAGES, stage_command
+from streams.cli.run import STAGES, stage_command, stage_environ
 from streams.cli.supervisor import Supervisor
 from streams.clock import now_us
 from streams.settings import Settings, load_definitions
-from streams.stories.churn import Churn, configuration
+from streams.stories.churn import CLICKS, USERS, Churn, configuration
 from streams.stories.telling import Ending, Observations, SeenFlip, questions, tell
 from streams.stories.watching import Watch
 from streams.topics import topic_specs
@@ -43,6 +43,8 @@ UNSTAMPED = "node-3"  # what it read must be judged by bounds
 
 #: Nodes wait until windows are full: while they fill, counts rise, and a rise is no drift.
 SERVE_AFTER_US = 4_500_000
+#: The embedded broker gives one batch per partition and fetch: many events must share one.
+LINGER_MS = 50
 #: What a first start may take: Python, Numba's cache, three groups on the broker.
 READY_S = 30.0
 #: After the last event, until the last verdicts and receipts are in.
@@ -64,7 +66,9 @@ def run(*, seed: int, variant: str, lake: Path) -> int:
     sys.stdout.write(
         "\n".join([*lines, "Everything was cleaned up: no process, broker or temporary file is left."]) + "\n"
     )
-    return Exit.INTERRUPTED if seen.is_interrupted else Exit.BAD_DATA if seen.trouble else Exit.FINE
+    # Who is killed is part of the story; who fails by itself is not.
+    has_failed = bool(seen.trouble) or any(e.how.startswith("ended") for e in seen.endings)
+    return Exit.INTERRUPTED if seen.is_interrupted else Exit.FINDINGS if has_failed else Exit.FINE
 
 
 def free_folder(lake: Path) -> Path:
@@ -95,7 +99,6 @@ class Demo:
             users=self.story.users,
             trigger=self.story.trigger,
             trigger_delay_ms=self.story.trigger_delay_ms,
-            nodes=list(NODES),
         )
         broker.create_topics({s.name: s.partitions for s in topic_specs(self.definitions)})
         self._watch = Watch(self.bootstrap, self.definitions, self.seen)
@@ -127,7 +130,7 @@ class Demo:
         )
         for stage in STAGES:
             with (self.scratch / f"{stage}.log").open("wb") as log:
-                self.children.start(stage, stage_command(stage, settings), output=log)
+                self.children.start(stage, stage_command(stage, settings), output=log, environ=stage_environ())
 
     def _wait_ready(self) -> bool:
         """Every partition group has an owner, and every model was asserted live."""
@@ -155,6 +158,7 @@ class Demo:
         start_us = now_us() + 500_000
         self.story = dataclasses.replace(self.story, start_us=start_us)
         self.seen.started_us = start_us
+        self.seen.nodes = list(NODES)
         for node in NODES:
             command = [sys.executable, "-m", "streams.stories.serving", "--node", node, "--bootstrap", self.bootstrap]
             command += ["--keys", str(self.scratch / "keys" / "control.pub"), "--state", str(self.scratch / node)]
@@ -165,25 +169,30 @@ class Demo:
 
     def _produce(self) -> None:
         """Send every record when it is due, and look at what comes back meanwhile."""
-        producer = Producer(
+        producers = {USERS: self._producer(2), CLICKS: self._producer(LINGER_MS)}
+        for event in self.story.events():
+            while (wait_us := event.due_us - now_us()) > 0:
+                self._watch.poll(min(wait_us / 1e6, 0.02))
+                for producer in producers.values():
+                    producer.poll(0)
+                if self._is_told_to_stop():
+                    return
+            producers[event.topic].produce(event.topic, event.value, event.key)
+            self.seen.sent[event.topic] += 1
+            self._narrate(event.due_us)
+        for producer in producers.values():
+            producer.flush(2.0)
+
+    def _producer(self, linger_ms: int) -> Producer:
+        return Producer(
             {
                 "bootstrap.servers": self.bootstrap,
                 "partitioner": "murmur2_random",
-                "linger.ms": 2,
+                "linger.ms": linger_ms,
                 "broker.address.family": "v4",
                 "log_level": 2,
             }
         )
-        for event in self.story.events():
-            while (wait_us := event.due_us - now_us()) > 0:
-                self._watch.poll(min(wait_us / 1e6, 0.02))
-                producer.poll(0)
-                if self._is_told_to_stop():
-                    return
-            producer.produce(event.topic, event.value, event.key)
-            self.seen.sent[event.topic] += 1
-            self._narrate(event.due_us)
-        producer.flush(2.0)
 
     def _narrate(self, at_us: int) -> None:
         if at_us - self._narrated_us < 50_000:
@@ -207,7 +216,7 @@ class Demo:
         while (ended := self.children.ended()) is not None:
             name, status = ended
             how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-            self.seen.endings.append(Ending(name, how, now_us()))
+            self.seen.endings.append(Ending(name, how, now_us(), self._last_words(name)))
         return self.children.signalled is not None
 
     def _stop(self) -> None:
@@ -231,9 +240,14 @@ class Demo:
                 else:
                     self.seen.flips.append(SeenFlip(**said))
 
-    def _last_words(self, stage: str) -> str:
-        lines = (self.scratch / f"{stage}.log").read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+    def _last_words(self, name: str) -> str:
+        """What an ended process said last; all it said is kept beside the lake, for whoever looks for the cause."""
+        log = self.scratch / f"{name}.log"
+        lines = log.read_text(errors="replace").strip().splitlines()
+        if lines:
+            (self.lake / "logs").mkdir(exist_ok=True)
+            shutil.copy(log, self.lake / "logs")
+        return lines[-1] if lines else ""
 
 
 def _verdicts(lake: Path) -> dict[tuple[str, str, str], tuple[int, int]]:

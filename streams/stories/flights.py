@@ -111,6 +111,7 @@ def _predictions(flights: pl.DataFrame, when: pl.Expr, suffix: str) -> pl.DataFr
     identity = pl.format(f"{{}}-{suffix}", pl.col("flight_id"))
     columns = [
         identity.alias("prediction_id"),
+        pl.lit("1").alias("version"),
         pl.struct(pl.col("flight_id").cast(pl.String).alias("flight")).alias("entity"),
         pl.struct(*COLUMNS).alias("features"),
     ]

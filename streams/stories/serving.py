@@ -105,7 +105,7 @@ class Node:
             {
                 "bootstrap.servers": options.bootstrap,
                 "partitioner": "murmur2_random",  # the same user, the same partition, as for every other producer
-                "linger.ms": 5,
+                "linger.ms": 50,  # the embedded broker gives one batch per partition and fetch
                 "broker.address.family": "v4",
                 "log_level": 2,
             }
@@ -151,8 +151,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--environment", default="demo")
     parser.add_argument("--prefix", default="tminus.")
     parser.add_argument("--topic", default="predictions")
-    parser.add_argument("--users", type=int, default=400)
-    parser.add_argument("--rate", type=float, default=40.0, help="requests per second")
+    parser.add_argument("--users", type=int, default=250)
+    parser.add_argument("--rate", type=float, default=30.0, help="requests per second")
     parser.add_argument("--from-us", type=int, default=0, help="first request, microseconds UTC")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-stamps", action="store_true")

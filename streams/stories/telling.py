@@ -61,6 +61,7 @@ class Ending(NamedTuple):
     name: str
     how: str
     at_us: int
+    last_words: str = ""
 
 
 @dataclass(slots=True)
@@ -91,7 +92,14 @@ class Observations:
 
 def tell(seen: Observations) -> list[str]:
     """The story in at most 40 lines."""
-    lines = [*_scene(seen), *_leak(seen), *_drift(seen), *_endings(seen), *_verdicts(seen), *_end(seen)]
+    first = seen.cancels[0].commit_us if seen.cancels else seen.ended_us
+    parts = [
+        (first, _leak(seen)),
+        (seen.drift_us or seen.ended_us, _drift(seen)),
+        (min((e.at_us for e in seen.endings), default=0), _endings(seen)),
+    ]
+    middle = [line for _, part in sorted(parts, key=lambda part: part[0]) for line in part]
+    lines = [*_scene(seen), *middle, *_verdicts(seen), *_end(seen)]
     return lines if len(lines) <= LINES_MAX else [*lines[: LINES_MAX - 1], f"... and {len(lines) - LINES_MAX + 1} more"]
 
 
@@ -173,6 +181,11 @@ def _switched(seen: Observations, model: str, found: list[SeenFinding]) -> Itera
             yield f"              No receipt came from {_and(silent)}."
     elif found and any(f.severity == "page" for f in found):
         yield f"              Nobody commanded: {model} was not switched."
+    if not any(ending.name == "control" for ending in seen.endings):
+        yield from _silence(seen, model)
+
+
+def _silence(seen: Observations, model: str) -> Iterable[str]:
     lapsed = [f for f in seen.flips if f.model == model and not f.is_live and f.why == "silence"]
     for flip in lapsed[: len(seen.nodes)]:
         at = _clock(flip.at_us)
@@ -185,8 +198,13 @@ def _endings(seen: Observations) -> Iterable[str]:
     for ending in seen.endings:
         what = {"control": "the controller", "entity": "the entity stage", "model": "the model stage"}
         words = what.get(ending.name, ending.name)
-        yield f"{_clock(ending.at_us)}  {words[0].upper()}{words[1:]} {ending.how} in the middle of the story."
+        when = "in the middle of the story" if 0 < seen.started_us < ending.at_us else "before the story began"
+        yield f"{_clock(ending.at_us)}  {words[0].upper()}{words[1:]} {ending.how} {when}."
+        if ending.last_words and ending.how.startswith("ended"):  # who is killed says nothing about it
+            yield f"              Its last words: {ending.last_words[:160]}"
         if ending.name == "control":
+            for model in sorted({f.model for f in seen.flips}):
+                yield from _silence(seen, model)
             held = sorted(
                 {f.model for f in seen.flips if f.is_live} - {f.model for f in seen.flips if f.why == "silence"}
             )
@@ -204,8 +222,13 @@ def _verdicts(seen: Observations) -> Iterable[str]:
         words[f"{form} {verdict}"] += count
     yield f"{total:,} cells judged: {', '.join(f'{count:,} {name}' for name, count in words.most_common(6))}."
     for (form, feature, verdict), (count, lead_us) in sorted(seen.verdicts.items()):
-        if verdict == "LEAK":
-            yield f"  {feature}: {count:,} {form} cells leak, by up to {_span(lead_us)}."
+        if verdict == "LEAK" and form == "served":
+            yield f"  {feature}: {count:,} logged values did not exist yet at their read, by up to {_span(lead_us)}."
+        elif verdict == "LEAK":
+            yield (
+                f"  {feature}: joined as declared, training would take {count:,} values from up to "
+                f"{_span(lead_us)} after the read."
+            )
     alerts = ", ".join(f"{model} ({severity})" for model, severity in sorted(seen.alerts.values()))
     changes = [c for c in seen.commands if c.mode != "live"]
     yield f"Findings: {len(seen.findings)}. Alerts firing: {alerts or 'none'}. Switched away: {len(changes) or 'none'}."

@@ -60,7 +60,7 @@ def test_it_tells_what_happened_what_was_seen_what_was_done_and_how_fast():
     assert "proof: users 7, 8 and 9." in text
     assert "node-1 12 ms, node-2 14 ms" in text
     assert "61 predictions were enough (e-value e^7.2)" in text
-    assert "last_login: 12 exposure cells leak, by up to 2.4 s." in text
+    assert "last_login: joined as declared, training would take 12 values from up to 2.4 s after the read." in text
     assert "Alerts firing: basket (page), churn (page). Switched away: 2." in text
 
 
