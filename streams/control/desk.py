@@ -7,7 +7,6 @@ in command when its command landed may count the finding as done; the alert come
 finding was taken in. A finding whose work was cut off anywhere is delivered again and changes nothing twice.
 """
 
-import base64
 import hashlib
 import logging
 import os
@@ -27,7 +26,7 @@ from streams.clock import now_us
 from streams.control import records
 from streams.control.alerts import Alert, AlertBook
 from streams.control.log import Controller, Declared, Outgoing, Superseded
-from streams.control.records import Command, Finding, Release, Source
+from streams.control.records import Command, Finding, Receipt, Release, Source
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +39,8 @@ ACTING_KINDS = frozenset({"COUPLED_TX", "DRIFT", "SERVED_LEAK"})
 RELEASE_AHEAD_US = 10_000_000
 #: Receipts of the past looked at per partition at start; nodes that live send theirs anew.
 RECEIPTS_BACK = 1_000
+#: Receipts taken per heartbeat; a burst of them must not hold up a command.
+RECEIPTS_AT_ONCE = 2_000
 #: Claims in a row before giving up: each failure means that a still higher epoch turned up meanwhile.
 CLAIMS_MAX = 8
 #: How long the broker may be away in the middle of something; then the process ends and is restarted.
@@ -63,6 +64,8 @@ class ControlSettings:
         What is declared for each model, by name.
     fetch_wait_ms
         How long an idle fetch waits at the broker; the embedded broker sleeps that long, so a few ms there.
+    leader_sync_delay_ms
+        150 on the embedded broker, see `streams.transport.settings`.
     client
         Further settings of librdkafka, such as those of TLS and SASL.
     """
@@ -77,6 +80,7 @@ class ControlSettings:
     heartbeat_s: float = 1.0
     session_timeout_s: float = 10.0
     fetch_wait_ms: int = 100
+    leader_sync_delay_ms: int = 0
     client: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -92,7 +96,7 @@ class Unavailable(RuntimeError):
 class Desk:
     """The control stage without Faust.
 
-    `open` claims; then `finding`, `receipt` and `tick` do the work. All may raise `Superseded`, after which this
+    `open` claims; then `finding` and `tick` do the work. All may raise `Superseded`, after which this
     controller must end without acknowledging what it was at, and `Unavailable`.
     """
 
@@ -115,6 +119,7 @@ class Desk:
             "acks": "all", "linger.ms": 0, "message.timeout.ms": 5_000, "log_level": 2,
         }))  # fmt: skip
         self._control: Consumer | None = None
+        self._receipts: Consumer | None = None
         self._next_offset = 0
 
     def open(self) -> None:
@@ -123,6 +128,7 @@ class Desk:
         self._read_control(self._end(self._topics["control"]))
         self._read_past("alerts", 0, self._load_alert)
         self._read_past("receipts", _OFFSET_TAIL_BASE - RECEIPTS_BACK, self._learn_receipt)
+        self._receipts = self._follow_receipts()
         self._claim()
 
     def finding(self, value: bytes, partition: int, offset: int, headers: signing.Headers | None) -> None:
@@ -131,7 +137,7 @@ class Desk:
             found = records.decode_finding(value)
         except ValueError as error:
             self.counters["undecodable"] += 1
-            log.warning("findings/%d@%d is refused: %s", partition, offset, error)
+            log.warning("findings/%d offset %d is refused: %s", partition, offset, error)
             return
         if isinstance(found, Release):
             self._release(found, value, headers)
@@ -140,12 +146,18 @@ class Desk:
 
     def receipt(self, value: bytes) -> None:
         """Take one receipt; one that proves a higher epoch makes this controller claim above it."""
-        if self._learn_receipt(value) and self.controller.must_claim:
-            self._follow()  # if that epoch's claim is on the log, this controller is superseded
-            self._claim_if_needed()
+        try:
+            receipt = records.decode_receipt(value)
+        except ValueError:
+            self.counters["undecodable"] += 1
+            return
+        is_verified = self.controller.observe_receipt(receipt)
+        self._sink("receipts", [receipt_row(receipt, now_us(), is_verified=is_verified)])
+        self._claim_if_needed()
 
     def tick(self) -> None:
-        """Once a heartbeat: see whether this controller is still in command, say so, and count the days."""
+        """Once a heartbeat: read receipts, see whether this controller is in command, say so, and count the days."""
+        self._take_receipts()
         self._follow()
         self._claim_if_needed()
         now = now_us()
@@ -167,8 +179,9 @@ class Desk:
 
     def close(self) -> None:
         """Let go of the clients."""
-        if self._control is not None:
-            self._control.close()
+        for reader in (self._control, self._receipts):
+            if reader is not None:
+                reader.close()
         self._beats.flush(1.0)
 
     def _judge(self, finding: Finding, source: Source) -> None:
@@ -217,7 +230,11 @@ class Desk:
 
     def _claim(self) -> None:
         for _ in range(CLAIMS_MAX):
+            # A receipt may have told of a newer controller before its claim was read here: whoever claims without
+            # having read the log to its end would take over from the one that took over from it.
             end = self._end(self._topics["control"])
+            self._read_control(end)
+            self._stand_down_if_superseded()
             claim = self.controller.claim(end, os.urandom(16).hex(), now_us())
             (offset,) = self._send("control", [claim])
             self.controller.claimed(offset, claim)
@@ -247,16 +264,30 @@ class Desk:
             self._send("alerts", [Outgoing(key, value, []) for key, value in encoded])
             self._sink("alerts", [alert_row(alert) for alert in alerts])
 
-    def _learn_receipt(self, value: bytes | None, _: bytes | None = None) -> bool:
+    def _follow_receipts(self) -> Consumer:
+        """A reader of receipts, from where the last controller stopped."""
+        reader = self._reader([], group=self._settings.prefix + "control-receipts")
+        topic = self._topics["receipts"]
+        places = [TopicPartition(topic, p) for p in self._partitions(reader, topic)]
+        known = self._patiently(lambda: reader.committed(places, timeout=PATIENCE_S))
+        reader.assign([TopicPartition(topic, p.partition, max(p.offset, 0)) for p in known])
+        return reader
+
+    def _take_receipts(self) -> None:
+        assert self._receipts is not None
+        taken = 0
+        while taken < RECEIPTS_AT_ONCE and (message := self._receipts.poll(0)) is not None:
+            if message.error() is None:
+                self.receipt(message.value() or b"")
+                taken += 1
+        if taken:
+            self._receipts.commit(asynchronous=True)
+
+    def _learn_receipt(self, value: bytes | None, _: bytes | None) -> None:
         try:
-            receipt = records.decode_receipt(value or b"")
+            self.controller.observe_receipt(records.decode_receipt(value or b""))
         except ValueError:
             self.counters["undecodable"] += 1
-            return False
-        if not self.controller.observe_receipt(receipt):
-            return False
-        self._sink("receipts", [receipt_row(receipt)])
-        return True
 
     def _load_alert(self, value: bytes | None, key: bytes | None) -> None:
         try:
@@ -373,7 +404,7 @@ class Desk:
         except KafkaException as error:
             raise Unavailable(f"{self._settings.bootstrap}: {error}") from error
 
-    def _reader(self, partitions: list[TopicPartition]) -> Consumer:
+    def _reader(self, partitions: list[TopicPartition], group: str = "tminus-control-reader") -> Consumer:
         consumer = Consumer(self._client({
             "group.id": "tminus-control-reader",  # librdkafka wants a name; no group is ever joined
             "enable.auto.commit": False, "auto.offset.reset": "earliest", "enable.partition.eof": True,
@@ -395,33 +426,32 @@ class Desk:
 
 
 def control_row(command: Command) -> dict[str, Any]:
-    """A command as a row of the lake's table `control`."""
+    """A command as a row of the lake's table `control`; `since_us` is since when the model stands where it stands."""
     return {
         "scope": command.scope,
+        "incarnation": command.epoch.incarnation,
+        "epoch_offset": command.epoch.offset,
         "epoch": _json(command.epoch),
         "seq": command.seq,
         "mode": command.mode,
-        "state": command.policy.mode.value,
         "since_us": command.policy.since_us,
-        "issued_us": command.issued_us,
         "who": command.who,
         "why": command.why,
         "evidence": _json(command.evidence),
     }
 
 
-def receipt_row(receipt: records.Receipt) -> dict[str, Any]:
-    """A receipt as a row of the lake's table `receipts`."""
+def receipt_row(receipt: Receipt, reached_us: int, *, is_verified: bool) -> dict[str, Any]:
+    """A receipt as a row of the lake's table `receipts`; `received_us` is when it reached this desk."""
     return {
         "node": receipt.node,
         "scope": receipt.scope,
         "epoch": _json(receipt.epoch),
         "seq": receipt.seq,
         "mode": receipt.mode,
-        "received_us": receipt.received_us,
         "effective_us": receipt.effective_us,
-        "kid": receipt.kid,
-        "sig": base64.b64encode(receipt.sig).decode(),
+        "received_us": reached_us,
+        "verified": is_verified,
     }
 
 
@@ -440,7 +470,7 @@ def finding_row(finding: Finding) -> dict[str, Any]:
 
 
 def alert_row(alert: Alert) -> dict[str, Any]:
-    """An alert as a row of the lake's table `alerts`; `ends_us` is None while it fires."""
+    """An alert as a row of the lake's table `alerts`; `ends_at_us` is None while it fires."""
     return {
         "fingerprint": alert.fingerprint,
         "status": alert.status,
@@ -448,11 +478,10 @@ def alert_row(alert: Alert) -> dict[str, Any]:
         "feature": alert.labels["feature"],
         "kind": alert.labels["kind"],
         "severity": alert.labels["severity"],
-        "starts_us": parse_iso_us(alert.startsAt),
-        "ends_us": None if alert.is_firing else parse_iso_us(alert.endsAt),
-        "updated_us": alert.updated_us,
+        "starts_at_us": parse_iso_us(alert.startsAt),
+        "ends_at_us": None if alert.is_firing else parse_iso_us(alert.endsAt),
         "summary": alert.annotations["summary"],
-        "sql": alert.annotations["sql"],
+        "body": _json(alert),
     }
 
 

@@ -141,6 +141,8 @@ class Controller:
     def claim(self, end_offset: int, nonce: str, now_us: int) -> Outgoing:
         """The claim to write; `end_offset` is where the log ends now, `nonce` was never used before.
 
+        The log must have been read up to there, and this controller must not be superseded by what it says.
+
         The incarnation grows when the log ends at or below an offset that an epoch of it had: it was recreated or
         cut, and offsets no longer tell what is newer.
         """
@@ -316,15 +318,11 @@ class Controller:
             self.held[command.scope] = command
 
     def _learn(self, epoch: Epoch, *, is_takeover: bool = False) -> None:
-        if epoch <= self.highest:
-            return
-        self.highest = epoch
-        if self.epoch is None:
-            return
-        if is_takeover:
-            self.is_superseded = True
-        else:
-            self._must_claim = True
+        if self.epoch is not None and epoch > self.epoch:
+            # Even when a receipt told of that epoch before: only now is it known that its claim is on the log.
+            self.is_superseded |= is_takeover
+            self._must_claim |= epoch > self.highest
+        self.highest = max(self.highest, epoch)
 
     def _watch_own(self, offset: int, key: bytes, value: bytes | None) -> None:
         written = self._written.get(key)

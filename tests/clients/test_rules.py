@@ -174,6 +174,18 @@ def test_a_lease_is_renewed_once_the_node_has_read_as_far_as_the_controller_wrot
     assert state.renewal() == frozenset()
 
 
+def test_a_node_that_has_not_read_as_far_is_not_renewed_even_if_it_holds_the_same():
+    """What it has yet to read may take the model away."""
+    operated = operate(Log())
+    log, state = operated.log, read(node(), operated.log)
+    tombstone = Outgoing(b'["model:old",0,0]', None, [])
+    operated.controller.wrote(tombstone, log.end)
+    beat(state, operated.controller)
+    assert state.renewal() == frozenset()
+    state.on_control(log.end, *tombstone, now_us=NOW_US)
+    assert state.renewal() == {"model:a", "model:b"}
+
+
 def test_a_node_that_holds_something_else_is_not_renewed():
     """It reads on, yet misses a command: the controller does not vouch for what it serves."""
     log, controller, command = breached()

@@ -142,6 +142,7 @@ def test_a_command_older_than_what_a_node_held_does_not_undo_it(tmp_path):
     b = board(later, tmp_path)
     deliver(b, later, recreated.log)
     start = recreated.log.end
+    later.receipts.clear()
     recreated.write([recreated.controller.signal("model:a", Signal.BREACH, 5, who="p", why="w", evidence=[])])
     deliver(b, later, recreated.log, start)
     assert b.model("a", "default").live

@@ -2,7 +2,7 @@
 
 from itertools import pairwise, product
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitors.policy import (
@@ -35,6 +35,17 @@ def test_transition_table_is_total():
     assert set(TRANSITIONS) == set(product(Mode, Signal))
 
 
+#: Three changes in the last hour, and the fourth would lead back to serving: no room would be left for a breach.
+BRINK = [
+    (Signal.BREACH, 0),
+    (Signal.CLEAR, 59 * MINUTE_US),
+    (Signal.BREACH, 1),
+    (Signal.CLEAR, 1),
+    (Signal.HELD, MINUTE_US),
+]
+
+
+@example(BRINK)
 @given(happenings)
 def test_a_served_model_can_always_be_taken_away(steps):
     """A latch on the wrong side would keep a model serving that may not be believed."""

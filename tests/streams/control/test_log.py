@@ -69,6 +69,17 @@ def test_a_controller_that_was_superseded_commands_nothing_more():
     assert second.controller.signal("model:a", Signal.BREACH, 5, **BREACH) is not None
 
 
+def test_a_receipt_that_comes_before_the_log_makes_nobody_claim_back():
+    """Two controllers would take over from each other without end, each told of the other by receipts first."""
+    log = Log()
+    first, second = operate(log), operate(log, "d")
+    assert first.controller.observe_receipt(receipt_of(bootstrap(log).held["model:a"]))
+    first.settle()
+    assert first.controller.is_superseded
+    second.settle()
+    assert (second.claims, second.controller.is_superseded) == (1, False)
+
+
 def test_what_a_predecessor_wrote_during_the_claim_is_kept():
     """A command that lands between the last look at the log and the claim would otherwise be undone."""
     log = Log()
@@ -78,6 +89,17 @@ def test_what_a_predecessor_wrote_during_the_claim_is_kept():
     first.write([first.controller.signal("model:a", Signal.BREACH, 5, **BREACH)])
     second.claim()
     assert held(bootstrap(log))["model:a"][2] == "fallback"
+
+
+def test_a_scope_that_only_an_older_controller_knows_is_taken_over():
+    """Nobody would vouch for it: its lease would lapse on every node."""
+    log = Log()
+    first = operate(log)
+    second = operate(log, "d")
+    first.write([first.controller.signal("model:new", Signal.BREACH, 5, **BREACH)])
+    second.settle()
+    assert held(bootstrap(log))["model:new"][0] == second.controller.epoch
+    assert held(bootstrap(log))["model:new"][2] == "fallback"
 
 
 def test_a_recreated_log_gets_a_higher_incarnation():
@@ -173,6 +195,13 @@ class ControlLog(RuleBasedStateMachine):
         _, record = data.draw(st.sampled_from(self.history))
         self.log.append(Outgoing(record.key, None, []) if tombstone else record)
         self.read()
+
+    @rule(scope=scopes)
+    def receipt(self, scope: str) -> None:
+        """A node's receipt reaches a controller, before or after the log does."""
+        if scope in self.veteran.held:
+            for operated in self.operated:
+                operated.controller.observe_receipt(receipt_of(self.veteran.held[scope]))
 
     @rule(data=st.data())
     def compact(self, data: st.DataObject) -> None:
