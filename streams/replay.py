@@ -292,7 +292,7 @@ def _from_files(definitions: Definitions, files: dict[str, list[Path]]) -> list[
     unknown = sorted(set(files) - set(definitions.sources))
     if unknown:
         raise InputError(f"--source {unknown[0]}: expected one of {', '.join(definitions.sources)}")
-    state = EntityPartition(definitions, 0, generation=1, witnessed=False)
+    state = EntityPartition(definitions, 0, generation=1, witnessed=False, is_live=False)
     feeds = []
     for name in definitions.sources:
         if name not in files:
@@ -333,7 +333,7 @@ def _from_kafka(definitions: Definitions, bootstrap: str | None) -> list[_Group]
     witnessed = any(end for (topic, _), end in ends.items() if topic == written)
     groups = []
     for number in sorted({partition for _, partition in logs}):
-        state = EntityPartition(definitions, number, generation=1, witnessed=witnessed)
+        state = EntityPartition(definitions, number, generation=1, witnessed=witnessed, is_live=False)
         feeds = []
         for (topic, partition), recorded in logs.items():
             if partition == number:

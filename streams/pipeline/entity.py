@@ -54,13 +54,18 @@ class EntityPartition:
     witnessed
         A `written` log is among the inputs: it says when our own values became visible. Else (replay of records
         without one) they count as visible at the ingest time of their newest input.
+    is_live
+        There are topics behind it: False makes neither publications nor records of `verdicts`.
     """
 
-    def __init__(self, definitions: Definitions, partition: int, *, generation: int, witnessed: bool) -> None:
+    def __init__(
+        self, definitions: Definitions, partition: int, *, generation: int, witnessed: bool, is_live: bool = True
+    ) -> None:
         self.definitions = definitions
         self.partition = partition
         self.generation = generation
         self.witnessed = witnessed
+        self.is_live = is_live
         self.engines = {
             s.name: SourceEngine(definitions, s, clock_error_us=definitions.clock_error_us(s))
             for s in definitions.entity_sources()
@@ -275,7 +280,8 @@ class EntityPartition:
         queue.note(judged)
         topic = self.definitions.sources[model.predictions].topic
         effects.add("verdicts", lake_rows.verdicts(model, topic, "served", 0, self.generation, rows, judged))
-        effects.leaks += lake_rows.leaks(model, topic, rows, judged)
+        if self.is_live:
+            effects.leaks += lake_rows.leaks(model, topic, rows, judged)
         effects.scored.append(Scored(model.name, "served", log, lake_rows.served(model, topic, rows, judged)))
 
     def _final(self, model: Model, log: str, queue: Queue, until_us: int, effects: Effects) -> None:
@@ -340,7 +346,7 @@ class EntityPartition:
 
     def _publish(self, source: str, log: str, out: EngineOutput, end: int, effects: Effects) -> None:
         fence = self.fences[log]
-        if not len(out.changed_entities):
+        if not self.is_live or not len(out.changed_entities):
             return
         declared = self.definitions.sources[source]
         engine = self.engines[source]

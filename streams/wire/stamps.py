@@ -22,8 +22,11 @@ def stamp_reader(declared: TimeField) -> Reader:
     """
     unit = times.UNIT_NAMES[declared.unit] if declared.unit else None
     name = declared.field
+    factor = int(unit) if unit is not None and unit > 0 else 0  # a plain number: one multiplication per row
 
     def read(value: object) -> int:
+        if factor and type(value) is int and times.EARLIEST_US <= (time_us := value * factor) <= times.LATEST_US:
+            return time_us
         if isinstance(value, str):
             return _iso(name, value)
         if isinstance(value, bool) or not isinstance(value, int | float):
