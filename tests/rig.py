@@ -199,6 +199,19 @@ class Rig:
         found = self.next()
         return all(found.get(log, 0) >= end for log, end in ends.items())
 
+    def ready(self) -> None:
+        """Wait until every partition group has an owner: rows sent from then on are witnessed as they come."""
+        groups = max(self.definitions.run.partitions, *self.counts.values(), 0)
+        self.until(lambda: len(self.owners()) >= groups, f"owners of {groups} partition groups")
+
+    def owners(self) -> dict[str, int]:
+        """Generation of the owner of each unit."""
+        try:
+            heads = LakeReader(self.lake).heads()
+        except NoLake:
+            return {}
+        return {unit: head.generation for unit, head in heads.items() if unit.startswith("entity-")}
+
     def applied(self) -> int:
         """Rows of the inputs that the lake knows of."""
         inputs = set(self.names.values())

@@ -35,6 +35,7 @@ def test_every_cell_is_what_the_oracle_says(begin):
     """One worker, a world with everything in it; then the same topics replayed, with the same outcome."""
     rig = begin()
     rig.start()
+    rig.ready()
     rig.send(World(seed=11, rows=8_000, per_second=700).shots())
     rig.settle()
     rig.send(afterthoughts(12, rig.known(), 1_500))

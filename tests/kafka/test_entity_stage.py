@@ -47,6 +47,7 @@ def test_every_cell_is_what_the_oracle_says(begin):
     rig = begin()
     rig.start()
     rig.start()
+    rig.ready()
     rig.send(World(seed=31, rows=8_000, per_second=800).shots())
     rig.settle()
     rig.send(afterthoughts(32, rig.known(), 1_500))
@@ -99,11 +100,9 @@ def test_a_sleeper_that_wakes_up_overwrites_nothing(begin, point):
     sleeper = rig.start(faults=f"{point}:12:stop")
     sending = rig.sending(World(seed=41, rows=6_000, per_second=600).shots())
     rig.until(lambda: _is_stopped(sleeper.pid), f"the sleeper to stop at {point}")
-    before = sum(head.generation for head in LakeReader(rig.lake).heads().values())
+    before = sum(rig.owners().values())
     rig.start()
-    rig.until(
-        lambda: sum(head.generation for head in LakeReader(rig.lake).heads().values()) >= before + 4, "a new owner", 30
-    )
+    rig.until(lambda: sum(rig.owners().values()) >= before + 4, "a new owner of all groups", 30)
     sending.join()
     rig.settle()
     files = _contents(rig.lake)
@@ -127,6 +126,7 @@ def test_with_three_workers_and_odd_keys_every_entity_ends_in_one_place(begin):
     )
     for _ in range(3):
         rig.start()
+    rig.ready()
     rig.send(World(seed=51, rows=5_000, per_second=800, odd_keys=True).shots())
     rig.settle()
     assert rig.stop() == [0, 0, 0], rig.errors()

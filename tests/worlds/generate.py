@@ -96,6 +96,7 @@ serving_lag = "5ms"
 [feature.status]
 source = "users"
 column = "status"
+served_from = "source"
 
 [feature.plan]
 source = "users"
