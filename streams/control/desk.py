@@ -66,6 +66,10 @@ class ControlSettings:
         How long an idle fetch waits at the broker; the embedded broker sleeps that long, so a few ms there.
     leader_sync_delay_ms
         150 on the embedded broker, see `streams.transport.settings`.
+    instance_id
+        A name makes the controller a static member of its group: after `kill -9` the next one has the findings in 2 s
+        instead of after the session timeout (measured on Apache Kafka 4 with 10 s: 1.9 s and 10.0 s). Not on the
+        embedded broker, where it delays every start.
     client
         Further settings of librdkafka, such as those of TLS and SASL.
     """
@@ -81,6 +85,7 @@ class ControlSettings:
     session_timeout_s: float = 10.0
     fetch_wait_ms: int = 100
     leader_sync_delay_ms: int = 0
+    instance_id: str | None = None
     client: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -163,7 +168,7 @@ class Desk:
         now = now_us()
         self._command(self.controller.assert_disturbed(now))
         for scope in self.controller.aged(now):
-            self._signal(scope, Signal.AGED, "policy", "three days without the model", [])
+            self._signal(scope, Signal.AGED, "policy", "too long without the model", [])
         escalated = [
             scope.removeprefix("model:")
             for scope, command in self.controller.held.items()

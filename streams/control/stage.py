@@ -40,6 +40,7 @@ def make_control_app(settings: ControlSettings, sink: Sink | None = None) -> App
         settings.bootstrap,
         fetch_max_wait_ms=settings.fetch_wait_ms,
         leader_sync_delay_ms=settings.leader_sync_delay_ms,
+        instance_id=settings.instance_id,
         session_timeout_s=settings.session_timeout_s,
         heartbeat_interval_s=settings.session_timeout_s / 3,
         overrides={"stream_wait_empty": False},
@@ -97,6 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fetch-wait-ms", type=int, default=100)
     parser.add_argument("--heartbeat-s", type=float, default=1.0)
     parser.add_argument("--session-timeout-s", type=float, default=10.0)
+    parser.add_argument("--instance-id")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     settings = ControlSettings(
@@ -110,6 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
         fetch_wait_ms=options.fetch_wait_ms,
         heartbeat_s=options.heartbeat_s,
         session_timeout_s=options.session_timeout_s,
+        instance_id=options.instance_id,
     )
     try:
         return run(settings)
