@@ -12,7 +12,7 @@ import click
     type=click.Choice(["leak", "late-trigger", "quiet"]),
     default="leak",
     show_default=True,
-    help="leak: a trigger clears last_login with the cancel, and an input drifts; late-trigger: 30 ms later; "
+    help="leak: a trigger clears last_login with the cancel, and an input drifts; late-trigger: 30 ms later, no drift; "
     "quiet: neither.",
 )
 @click.option(

@@ -35,8 +35,8 @@ from streams.topics import topic_specs
 #: Variant -> what differs in the story.
 VARIANTS: dict[str, dict[str, Any]] = {
     "leak": {},
-    "late-trigger": {"trigger_delay_ms": 30},
-    "quiet": {"trigger": False, "drift_at_s": None},
+    "late-trigger": {"trigger_delay_ms": 30, "drift_at_s": None, "duration_s": 18.0},
+    "quiet": {"trigger": False, "drift_at_s": None, "duration_s": 20.0},
 }
 NODES = ("node-1", "node-2", "node-3")
 UNSTAMPED = "node-3"  # what it read must be judged by bounds
@@ -128,9 +128,11 @@ class Demo:
             keys=self.scratch / "keys",
             group="demo",
         )
+        # A stage that is killed cannot tidy up; what it leaves lies in our folder, which goes.
+        environ = {**stage_environ(), "TMPDIR": str(self.scratch)}
         for stage in STAGES:
             with (self.scratch / f"{stage}.log").open("wb") as log:
-                self.children.start(stage, stage_command(stage, settings), output=log, environ=stage_environ())
+                self.children.start(stage, stage_command(stage, settings), output=log, environ=environ)
 
     def _wait_ready(self) -> bool:
         """Every partition group has an owner, and every model was asserted live."""
