@@ -366,7 +366,7 @@ class EntityPartition:
             if model.label is None or model.entity_type != declared.entity_type:
                 continue
             is_label = (
-                self.labels[model.name].mask(rows) if model.label.source == source else np.zeros(len(txids), bool)
+                self.labels[model.name].events(rows) if model.label.source == source else np.zeros(len(txids), bool)
             )
             told = self._told(model, declared.topic, rows, txids, is_label, changes)
             if told is None:

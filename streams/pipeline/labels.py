@@ -37,7 +37,7 @@ class Labels:
         """Which rows fulfil `positive`, bool[n]."""
         hashes = rows.column(f"{self.label.column}.hash").to_numpy()
         deleted = np.array([op == "d" for op in rows.column("op").to_pylist()], bool)
-        return np.asarray((hashes == self._wanted) & ~deleted)
+        return np.array((hashes == self._wanted) & ~deleted)
 
     def observe(self, rows: pa.RecordBatch) -> npt.NDArray[np.int64]:
         """Take in rows of the label's source; indices of those that are an entity's first label so far."""
@@ -58,6 +58,19 @@ class Labels:
             if entity not in self.first or event < self.first[entity]:
                 self.first[entity] = event
         return np.array(found, np.int64)
+
+    def events(self, rows: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+        """Which of these rows *are* the label event of their entity, bool[n].
+
+        A row that fulfils `positive` again (a cancelled user whose other columns are touched) is none.
+        """
+        found = self.mask(rows)
+        for i in np.flatnonzero(found):
+            row = int(i)
+            event = self.first.get(rows.column("entity")[row].as_py())
+            place = (rows.column("origin_partition")[row].as_py(), rows.column("origin_offset")[row].as_py())
+            found[i] = event is not None and (event.partition, event.offset) == place
+        return found
 
     def positive(self, entities: list[str], read_time_us: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Did the label happen within the horizon after the read, and was it known by then? bool[n]."""

@@ -79,7 +79,6 @@ def test_the_quiet_story_moves_nothing(tmp_path: Path):
     assert _rows(tmp_path, "SELECT count(*) > 1000 FROM verdicts WHERE verdict = 'PASS'") == [(True,)]
 
 
-@pytest.mark.xfail(strict=True, reason="rows that fulfil `positive` again are taken for label events")
 def test_a_late_trigger_gives_exposure_and_no_finding(tmp_path: Path):
     """Thirty milliseconds later in another transaction: nothing proves it, so nothing is claimed."""
     status, told, said = _play(tmp_path, "--variant", "late-trigger")

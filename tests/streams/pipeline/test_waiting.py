@@ -76,13 +76,15 @@ def test_a_label_counts_within_its_horizon_and_only_if_known_by_then():
             "entity": ["a", "b"],
             "event_time_us": [50, 50],
             "ingest_time_us": [60, 500],
-            "origin_partition": [0, 0],
-            "origin_offset": [1, 2],
             "txid": [None, None],
+            "origin_offset": [1, 2],
+            "origin_partition": [0, 0],
         }
     )
     assert labels.observe(rows).tolist() == [0, 1]
     assert labels.observe(rows).tolist() == []
+    again = rows.set_column(rows.schema.get_field_index("origin_offset"), "origin_offset", pa.array([9, 2]))
+    assert labels.events(again).tolist() == [False, True]  # still cancelled is not cancelled again
     reads = np.array([10, 50, -60, 10])
     assert labels.positive(["a", "a", "a", "b"], reads).tolist() == [True, False, False, False]
 
