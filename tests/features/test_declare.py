@@ -89,6 +89,14 @@ def test_a_source_brings_only_the_columns_that_something_reads():
     assert read(summed).sources["clicks"].kinds == {"amount": "number"}
 
 
+def test_a_column_that_is_also_read_as_it_stands_is_of_any_kind():
+    """The newest value may be a text in one row; whoever sums sees NULL there. The order of tables means nothing."""
+    newest = '[feature.newest]\nsource = "clicks"\ncolumn = "amount"\n'
+    summed = '[feature.sum]\nsource = "clicks"\ncolumn = "amount"\naggregate = "sum"\nwindow = "1m"\n'
+    for texts in ((WHOLE, newest, summed), (WHOLE, summed, newest)):
+        assert read(*texts).sources["clicks"].kinds == {"amount": "any"}
+
+
 def test_a_log_of_predictions_is_about_what_its_models_are_about():
     """Its rows travel to their entity like all others, and the topic they travel through names the type."""
     assert read(WHOLE).sources["predictions"].entity_type == "user"
