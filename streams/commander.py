@@ -95,6 +95,8 @@ def settings_of(definitions: Definitions, place: stage.Place) -> ControlSettings
         session_timeout_s=place.session_timeout_s,
         fetch_wait_ms=5 if place.is_embedded else 100,
         client=definitions.kafka,
+        # Static membership lets a restarted controller take over at once; the embedded broker makes it slow.
+        instance_id=None if place.is_embedded else "controller",
     )
 
 

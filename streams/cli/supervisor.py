@@ -98,9 +98,17 @@ class Supervisor:
             time.sleep(_LOOK_S)
         return None
 
+    def stop_one(self, name: str, grace_s: float = GRACE_S) -> None:
+        """Ask one child to end, as `stop` does; its end is not reported by `ended`."""
+        self._reported.add(name)
+        self._end([self.children[name]], grace_s)
+
     def stop(self, grace_s: float = GRACE_S) -> None:
         """Ask all to end, the first started last, and end those that do not within `grace_s` seconds."""
-        alive = [c for c in reversed(self.children.values()) if c.poll() is None]
+        self._end(list(reversed(self.children.values())), grace_s)
+
+    def _end(self, children: Sequence[subprocess.Popen[bytes]], grace_s: float) -> None:
+        alive = [c for c in children if c.poll() is None]
         for child in alive:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)

@@ -6,6 +6,7 @@ These promises hold on local file systems, not on NFS and not on object stores.
 """
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -64,8 +65,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def replace(path: Path, content: bytes, *, is_synced: bool = True) -> None:
-    """Put `content` in the place of whatever `path` held, whole or not at all."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    """Put `content` in the place of whatever `path` held, whole or not at all; rivals may do the same."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}-{threading.get_ident()}")
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()

@@ -94,6 +94,7 @@ def write_zero(root: Path, table: str) -> Segment:
     path.parent.mkdir(parents=True, exist_ok=True)
     empty = TABLES[table].schema.empty_table()
     if not path.exists() or not pq.read_schema(path).equals(empty.schema, check_metadata=True):
-        durable.write(path, lambda file: pq.write_table(empty, file))
-        durable.sync_folder(path.parent)
+        content = pa.BufferOutputStream()
+        pq.write_table(empty, content)
+        durable.replace(path, content.getvalue().to_pybytes())  # several stages may make the lake at the same moment
     return Segment(file=f"{table}/{ZERO}", rows=0, size=path.stat().st_size, first=0, last=0)

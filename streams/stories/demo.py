@@ -47,8 +47,9 @@ SERVE_AFTER_US = 4_500_000
 LINGER_MS = 50
 #: What a first start may take: Python, Numba's cache, three groups on the broker.
 READY_S = 30.0
-#: After the last event, until the last verdicts and receipts are in.
+#: After the last event: until the last receipts are in, and at most until every label has matured and was judged.
 SETTLE_S = 3.0
+MATURE_S_MAX = 20.0
 _MARK = ".tminus-demo"
 
 
@@ -210,7 +211,17 @@ class Demo:
         )
 
     def _settle(self) -> None:
-        until = time.monotonic() + SETTLE_S
+        """Let what has happened be judged: nobody asks any more, and labels take their horizon to mature."""
+        self._watch_for(SETTLE_S)
+        for node in NODES:
+            self.children.stop_one(node)
+        until = time.monotonic() + MATURE_S_MAX
+        while time.monotonic() < until and not self._is_told_to_stop() and _waiting(self.lake, self.definitions):
+            progress("waiting for the last labels to mature")
+            self._watch_for(0.5)
+
+    def _watch_for(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
         while time.monotonic() < until and not self._is_told_to_stop():
             self._watch.poll(0.05)
 
@@ -250,6 +261,22 @@ class Demo:
             (self.lake / "logs").mkdir(exist_ok=True)
             shutil.copy(log, self.lake / "logs")
         return lines[-1] if lines else ""
+
+
+def _waiting(lake: Path, definitions: Definitions) -> int:
+    """Predictions in the lake whose label has not been judged yet."""
+    from streams.lake.sql import query
+
+    labelled = [m for m in definitions.models.values() if m.label]
+    found = 0
+    for model in labelled:
+        asked, judged = query(
+            lake,
+            f"SELECT (SELECT count(*) FROM predictions WHERE model = '{model.name}'), "
+            f"(SELECT count(DISTINCT prediction_id) FROM verdicts WHERE model = '{model.name}' AND form = 'exposure')",
+        ).rows[0]
+        found += asked - judged
+    return found
 
 
 def _verdicts(lake: Path) -> dict[tuple[str, str, str], tuple[int, int]]:
