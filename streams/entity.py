@@ -8,7 +8,7 @@ offsets are only a hint.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,6 +27,7 @@ from streams.pipeline.effects import Effects, Publication
 from streams.pipeline.entity import EntityPartition
 from streams.topics import by_topic
 from streams.transport.app import make_app, run_app
+from streams.transport.packed import read_packed
 from streams.transport.records import RawFetch, UndecodableBatchError, iter_records
 from streams.transport.settings import Hooks
 from streams.units import TEND_EVERY_S, Unit
@@ -177,7 +178,7 @@ class EntityWorker(Hooks):
             await self.cut(group)
 
     async def _apply(
-        self, group: Group, consumed: Log, records: list[Record], end: int, broken: list[Rejected], received_us: int
+        self, group: Group, consumed: Log, records: Sequence[Record], end: int, broken: list[Rejected], received_us: int
     ) -> None:
         if consumed.decoder is None or consumed.source is None:
             effects = self._witnesses(group, consumed, records, end)
@@ -206,7 +207,7 @@ class EntityWorker(Hooks):
         assert isinstance(decoder, RowDecoder)
         return group.state.on_rows(source, consumed.name, found, decoder.columns(found), end)
 
-    def _witnesses(self, group: Group, consumed: Log, records: list[Record], end: int) -> Effects:
+    def _witnesses(self, group: Group, consumed: Log, records: Sequence[Record], end: int) -> Effects:
         known = []
         for record in records:
             with contextlib.suppress(msgspec.DecodeError):  # not ours: says nothing
@@ -314,8 +315,11 @@ def _travelling(publication: Publication) -> Publication:
     return Publication(publication.log, publication.first, publication.last, publication.resent_below, rows)
 
 
-def _read(fetch: RawFetch) -> tuple[list[Record], list[Rejected]]:
+def _read(fetch: RawFetch) -> tuple[Sequence[Record], list[Rejected]]:
     """The records of a fetch, and what of it was no record at all."""
+    packed = read_packed(fetch)
+    if packed is not None:
+        return packed, []  # type: ignore[return-value]
     records: list[Record] = []
     try:
         records.extend(iter_records(fetch))  # type: ignore[arg-type]
@@ -330,9 +334,11 @@ def _read(fetch: RawFetch) -> tuple[list[Record], list[Rejected]]:
     return records, []
 
 
-def _split(records: list[Record], start: int, told: int, end: int) -> list[tuple[list[Record], int]]:
+def _split(records: Sequence[Record], start: int, told: int, end: int) -> list[tuple[Sequence[Record], int]]:
     """Cut a fetch where the lake's knowledge ends, and drop what lies below the fence."""
     if start >= told or end <= told:
+        if not records or records[0].offset >= start:
+            return [(records, end)]
         return [([r for r in records if r.offset >= start], end)]
     below = [r for r in records if start <= r.offset < told]
     return [(below, told), ([r for r in records if r.offset >= told], end)]

@@ -8,6 +8,7 @@ import numpy as np
 from features.history import History
 from features.lineage import version_ids
 from monitors import drift, leakage
+from streams.transport.packed import walk
 
 
 def warm() -> None:
@@ -19,6 +20,7 @@ def warm() -> None:
     history.prune(0)
     leakage.warm_up()
     drift.warm_up()
+    walk(np.frombuffer(b"", np.uint8), 0)
 
 
 if __name__ == "__main__":

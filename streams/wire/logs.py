@@ -4,6 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+import numpy as np
+import pyarrow as pa
+
 from features.keys import Placement
 from streams.wire.forwarding import Origin, read_origin
 from streams.wire.records import DecodeError, Headers, Record, Refusal, Rejected
@@ -42,6 +45,7 @@ class Sorted(Generic[Row]):
     duplicates: int = 0
     markers: list[tuple[int, int, int]] = field(default_factory=list)  # original partition, next, covered until
     newest_origin: dict[int, int] = field(default_factory=dict)  # forwarded rows: highest original offset seen
+    together: pa.RecordBatch | None = None  # further rows, in columns already
 
     def split(self, offset: int) -> tuple["Sorted[Row]", "Sorted[Row]"]:
         """What became of the records below `offset`, and of the others; what has no offset stays with the others."""
@@ -50,6 +54,10 @@ class Sorted(Generic[Row]):
             foreign=[f for f in self.foreign if f.origin.offset < offset],
             rejected=[r for r in self.rejected if r.offset < offset],
         )
+        cut = 0
+        if self.together is not None:
+            cut = int(np.searchsorted(self.together.column("offset").to_numpy(), offset))
+            below.together = self.together.slice(0, cut)
         rest: Sorted[Row] = Sorted(
             rows=self.rows[len(below.rows) :],
             foreign=self.foreign[len(below.foreign) :],
@@ -58,6 +66,7 @@ class Sorted(Generic[Row]):
             duplicates=self.duplicates,
             markers=self.markers,
             newest_origin=self.newest_origin,
+            together=None if self.together is None else self.together.slice(cut),
         )
         return below, rest
 

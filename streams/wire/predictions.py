@@ -10,10 +10,11 @@ from features import times
 from features.batches import prediction_schema
 from features.definitions import Definitions, Model, Source, TimeField
 from features.lineage import read_id
+from streams.wire.cells import cell_columns
 from streams.wire.forwarding import Origin
 from streams.wire.logs import LogDecoder, Sorted
 from streams.wire.records import AT_ITS_OWN_TIME, DecodeError, Refusal
-from streams.wire.rows import cell_columns, entity_text, parse_json
+from streams.wire.rows import entity_text, parse_json
 from streams.wire.stamps import stamp_reader
 
 #: A read later than its own arrival by more than this (beside the clock error) is a wrong clock or unit.

@@ -5,7 +5,10 @@ Everything behind this file sees records and rows; how bytes were framed or comp
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 Headers = list[tuple[str, bytes | None]]
 
@@ -40,6 +43,16 @@ class Record(Protocol):
     key: bytes | None
     value: bytes | None
     headers: Headers
+
+
+@runtime_checkable
+class InColumns(Protocol):
+    """Records that also lie in columns: offsets and times int64[n], bool[n], and the bytes of each value."""
+
+    offset: npt.NDArray[np.int64]
+    timestamp_ms: npt.NDArray[np.int64]
+    is_append: npt.NDArray[np.bool_]
+    values: list[bytes | None]
 
 
 @dataclass(slots=True)

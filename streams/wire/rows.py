@@ -1,26 +1,27 @@
 """From records of one source to columns.
 
 This is the seam between bytes and facts: `RowDecoder` takes the records of one fetch and returns columns, the rows
-that live elsewhere, and the dead letters. It reads record by record with msgspec: complete, and the twin
-of every faster decoder that comes. Nothing behind it may know which decoder worked.
+that live elsewhere, and the dead letters. It reads record by record with msgspec: complete, and the twin of
+`streams.wire.together`, which reads most records of plain JSON before. Nothing behind it may know which of them worked.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from features.batches import row_schema
 from features.definitions import Definitions, Source, TimeField
-from features.lineage import canonical, value_hash
+from streams.wire.cells import cell_columns
 from streams.wire.forwarding import Origin
-from streams.wire.logs import LogDecoder, Sorted
-from streams.wire.records import AT_ITS_OWN_TIME, VALUE_BYTES_MAX, DecodeError, Refusal
+from streams.wire.logs import Foreign, LogDecoder, Sorted
+from streams.wire.records import AT_ITS_OWN_TIME, VALUE_BYTES_MAX, DecodeError, InColumns, Record, Refusal
 from streams.wire.stamps import stamp_reader
+from streams.wire.together import Columns, Rows, TogetherReader
 
 _MISSING = object()
 _FIXED = (
@@ -28,6 +29,8 @@ _FIXED = (
     "clock_domain", "txid", "op",
 )  # fmt: skip
 _json = msgspec.json.Decoder(dict[str, Any])
+#: A number beyond float64 in a field that nobody reads is no reason to refuse a row; read, it is (see `_value`).
+_unbounded = msgspec.json.Decoder(dict[str, Any], float_hook=float)
 #: Debezium's own time: commit time to the microsecond (PostgreSQL), else milliseconds.
 _DEBEZIUM_TIME = TimeField(field="source.ts_us", unit="us")
 
@@ -47,6 +50,7 @@ class RowDecoder(LogDecoder["Row"]):
         self._write = stamp_reader(source.write_time) if source.write_time else None
         self._visible = stamp_reader(source.visible_time) if source.visible_time else None
         self._commit = stamp_reader(_DEBEZIUM_TIME)
+        self._together = TogetherReader.of(source)
 
     def read(self, value: bytes, origin: Origin, received_us: int) -> tuple[str, "Row"]:
         """Entity and row of one value."""
@@ -55,10 +59,59 @@ class RowDecoder(LogDecoder["Row"]):
 
     def columns(self, found: Sorted["Row"]) -> pa.RecordBatch:
         """The rows as a batch of `features.batches.row_schema`."""
-        return _batch(found.rows, self._columns, self._schema)
+        if found.together is None:
+            return _batch(found.rows, self._columns, self._schema)
+        if not found.rows:
+            return found.together
+        both = pa.Table.from_batches([found.together, _batch(found.rows, self._columns, self._schema)])
+        return both.sort_by("offset").combine_chunks().to_batches()[0]
+
+    def sort(
+        self,
+        records: Iterable[Record],
+        *,
+        topic: str,
+        partition: int,
+        received_us: int,
+        forwarded_below: dict[int, int] | None = None,
+    ) -> Sorted["Row"]:
+        """See `LogDecoder.sort`; what can be is read together, the rest one by one."""
+        where: Any = {"topic": topic, "partition": partition, "received_us": received_us}
+        if self._together is None or forwarded_below is not None:
+            return super().sort(records, **where, forwarded_below=forwarded_below)
+        known = records if isinstance(records, Sequence) else list(records)
+        columns = known if isinstance(known, InColumns) else Columns.of(known)
+        read = self._together.read(columns, partition, received_us)
+        if read is None:
+            return super().sort(known, **where)
+        left = np.ones(len(known), np.bool_)
+        left[read.taken] = False
+        out = super().sort([known[i] for i in np.flatnonzero(left).tolist()], **where)
+        out.together = self._at_home(read, known, topic, partition, out)
+        return out
+
+    def _at_home(
+        self, read: Rows, records: Sequence[Record], topic: str, partition: int, out: Sorted["Row"]
+    ) -> pa.RecordBatch:
+        """Rows whose entities live here; the others join the foreign ones, in order of offsets."""
+        if self._home is None:
+            return read.batch
+        entities = read.batch.column("entity").to_pylist()
+        home = self._placement.of(entities)
+        is_away = home != self._home
+        if not is_away.any():
+            return read.batch
+        ingest = read.batch.column("ingest_time_us").to_pylist()
+        for i in np.flatnonzero(is_away).tolist():
+            record = records[int(read.taken[i])]
+            origin = Origin(topic, partition, record.offset, record.timestamp_ms, record.timestamp_is_append)
+            known = (entities[i], int(home[i]), origin, record.key, record.value or b"", record.headers, ingest[i])
+            out.foreign.append(Foreign(*known))
+        out.foreign.sort(key=lambda foreign: foreign.origin.offset)
+        return read.batch.filter(pa.array(~is_away))
 
     def _row(self, value: bytes, origin: Origin, received_us: int) -> "Row":
-        body = parse_json(value)
+        body = parse_json(value, _unbounded)
         if self._is_change:
             return self._change(body, origin, received_us)
         event = (
@@ -186,20 +239,7 @@ def _batch(rows: list[tuple[int, Origin, Row]], columns: list[tuple[str, Any]], 
     )
 
 
-def cell_columns(values: list[Any]) -> list[Any]:
-    """Canonical text, hash and number of JSON scalars: the columns of a value of any kind."""
-    return [[canonical(v) for v in values], np.array([value_hash(v) for v in values], np.uint64), as_numbers(values)]
-
-
-def as_numbers(values: list[Any]) -> npt.NDArray[np.float64]:
-    """float64[n]: the numbers among JSON scalars, NaN for everything else."""
-    return np.array(
-        [float(v) if isinstance(v, int | float) and not isinstance(v, bool) else np.nan for v in values],
-        np.float64,
-    )
-
-
-def parse_json(value: bytes) -> dict[str, Any]:
+def parse_json(value: bytes, decoder: msgspec.json.Decoder[dict[str, Any]] = _json) -> dict[str, Any]:
     """The JSON object in `value`.
 
     Raises
@@ -215,7 +255,7 @@ def parse_json(value: bytes) -> dict[str, Any]:
             "the value carries a schema registry's frame (byte 0 is 0x00), expected plain JSON",
         )
     try:
-        return _json.decode(value)
+        return decoder.decode(value)
     except msgspec.ValidationError as error:
         raise DecodeError(Refusal.WRONG_TYPE, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -267,6 +307,8 @@ def _value(name: str, kind: str, value: Any) -> Any:
     if not fits:
         expected = {"any": "a scalar", "bool": "true or false"}.get(kind, f"a {kind}")
         raise DecodeError(Refusal.WRONG_TYPE, f"{name}: expected {expected}, found {value!r:.60}")
+    if is_number and abs(value) == math.inf:
+        raise DecodeError(Refusal.WRONG_TYPE, f"{name}: expected {kind}, found a number beyond 64-bit floats")
     if kind == "number":
         return float(value) if abs(value) < 1e308 else None
     return value
