@@ -61,11 +61,12 @@ def _arrivals(definitions: Definitions, name: str, path: Path) -> list[int]:
     source = definitions.sources[name]
     kind = PredictionDecoder if definitions.models_of(name) else RowDecoder
     records = [PlainRecord(i, line) for i, line in enumerate(path.read_bytes().splitlines())]
-    found = kind(definitions, source, home=None).sort(
-        records, topic=source.topic, partition=0, received_us=AT_ITS_OWN_TIME
-    )
+    decoder: Any = kind(definitions, source, home=None)
+    found = decoder.sort(records, topic=source.topic, partition=0, received_us=AT_ITS_OWN_TIME)
     assert not found.rejected
-    return [row.ingest_time_us for _, _, row in found.rows]
+    columns = decoder.columns(found)
+    batches = [columns] if isinstance(decoder, RowDecoder) else list(columns.values())
+    return [at for batch in batches for at in batch.column("ingest_time_us").to_pylist()]
 
 
 def test_predictions_are_made_when_they_say(written: dict[str, Path]):
