@@ -24,8 +24,6 @@ Int32 = npt.NDArray[np.int32]
 UInt64 = npt.NDArray[np.uint64]
 Bool = npt.NDArray[np.bool_]
 
-_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -91,7 +89,7 @@ class Assembler:
     def __init__(self, source: Source, features: list[tuple[Feature, int]], clock_error_us: int) -> None:
         self._source = source
         self._names = pa.array([f.name for f, _ in features], pa.utf8())
-        self._definitions = pa.array([f.definition for f, _ in features], pa.utf8())
+        self._definitions = np.array([f.definition for f, _ in features], "S16")
         self._places = np.array([place for _, place in features], np.int32)
         self._origins = np.array(
             [origin_hash(f.definition, source.entity_type, source.topic) for f, _ in features], np.uint64
@@ -100,41 +98,36 @@ class Assembler:
 
     def versions(self, rows: pa.RecordBatch, part: Part, entities: Interner) -> pa.RecordBatch:
         """A batch of `VERSION_SCHEMA`."""
-        n = part.row.size
-        cause = rows.select(
-            ["entity", "offset", "origin_partition", "origin_offset", "ingest_time_us", "append_time_us",
-             "write_time_us", "visible_time_us"]
-        ).take(pa.array(part.row))  # fmt: skip
-        partition = cause.column("origin_partition")
-        offset = cause.column("origin_offset")
+        n, row = part.row.size, part.row
+        own = {name: rows.column(name).to_numpy()[row] for name in ("offset", "origin_partition", "origin_offset")}
         ids = version_ids(
             self._origins[part.feature],
             entities.hashes[part.key],
-            partition.to_numpy().astype(np.int64),
-            offset.to_numpy(),
+            own["origin_partition"].astype(np.int64),
+            own["origin_offset"],
             part.window_end_us,
         )
-        from_us, by_us, known_us = self._bounds(cause)
+        from_us, by_us, known_us, append_us = (times[row] for times in self._bounds(rows))
         feature = pa.array(part.feature)
         columns = {
             "entity_type": _constant(self._source.entity_type, n),
-            "entity": _entities(cause.column("entity"), part, entities),
+            "entity": _entities(rows.column("entity"), part, entities),
             "feature": self._names.take(feature),
             "value": part.cells.text,
             "value_num": pa.array(part.cells.number, mask=np.isnan(part.cells.number)),
             "event_time_us": pa.array(part.time_us),
-            "ingest_time_us": cause.column("ingest_time_us"),
+            "ingest_time_us": pa.array(rows.column("ingest_time_us").to_numpy()[row]),
             "input_event_time_us": pa.array(part.input_time_us),
             "input_visible_from_us": pa.array(known_us, mask=known_us == NEVER_US),
             "topic": _constant(self._source.topic, n),
-            "partition": partition,
-            "offset": offset,
-            "definition": self._definitions.take(feature),
+            "partition": pa.array(own["origin_partition"]),
+            "offset": pa.array(own["origin_offset"]),
+            "definition": _fixed_width(self._definitions[part.feature]),
             "id": _hexadecimal(ids),
             "window_end_us": pa.array(part.window_end_us, mask=part.window_end_us == 0),
             "by_time": pa.array(part.by_time),
-            "log_offset": cause.column("offset"),
-            "append_time_us": cause.column("append_time_us"),
+            "log_offset": pa.array(own["offset"]),
+            "append_time_us": pa.array(append_us, mask=append_us == NEVER_US),
             "source_from_us": pa.array(from_us),
             "source_by_us": pa.array(by_us),
             "hash": pa.array(part.cells.hash),
@@ -144,42 +137,44 @@ class Assembler:
         }
         return pa.RecordBatch.from_arrays([columns[name] for name in VERSION_SCHEMA.names], schema=VERSION_SCHEMA)
 
-    def _bounds(self, cause: pa.RecordBatch) -> tuple[Int64, Int64, Int64]:
-        """Bounds of visibility by the source's own times, and the lower one as it was stamped."""
-        write = cause.column("write_time_us").fill_null(NEVER_US).to_numpy()
-        append = cause.column("append_time_us").fill_null(NEVER_US).to_numpy()
+    def _bounds(self, rows: pa.RecordBatch) -> tuple[Int64, Int64, Int64, Int64]:
+        """int64[n] each: bounds of visibility by the source's own times, the lower one as stamped, append times."""
+        write = rows.column("write_time_us").fill_null(NEVER_US).to_numpy()
+        append = rows.column("append_time_us").fill_null(NEVER_US).to_numpy()
         known = np.where(write == NEVER_US, append, write)
         from_us = np.where(known == NEVER_US, NEVER_US, known - self._clock_error_us)
-        visible = cause.column("visible_time_us").fill_null(FOREVER_US).to_numpy()
+        visible = rows.column("visible_time_us").fill_null(FOREVER_US).to_numpy()
         if self._source.write_time is not None and self._source.visible_time is None:
             # A store without visible times: what was written could be read. A visible time that is merely NULL proves
             # nothing, so its bound stays open.
             visible = np.where((visible == FOREVER_US) & (write != NEVER_US), write, visible)
         margin = self._source.resolution_us + self._clock_error_us
         by_us = np.where(visible == FOREVER_US, FOREVER_US, visible + margin)
-        return from_us.astype(np.int64), by_us.astype(np.int64), known.astype(np.int64)
+        return from_us, by_us, known, append
 
 
 def _entities(own: pa.Array, part: Part, entities: Interner) -> pa.Array:
     """The entity of each version: that of its row, but for versions by time."""
     moved = np.flatnonzero(part.by_time)
     if moved.size == 0:
-        return own
-    others = entities.take(part.key[moved].astype(np.int32))
-    index = np.arange(part.row.size)
-    index[moved] = part.row.size + np.arange(moved.size)
-    return pa.concat_arrays([own, others]).take(pa.array(index))
+        return own.take(pa.array(part.row))
+    index = part.row.copy()
+    index[moved] = len(own) + np.arange(moved.size)
+    return pa.concat_arrays([own, entities.take(part.key[moved])]).take(pa.array(index))
 
 
 def _hexadecimal(ids: UInt64) -> pa.Array:
     """utf8[n]: `features.lineage.show_id` of each id."""
-    digits = ids.astype(">u8").view(np.uint8)
-    text = np.empty(2 * digits.size, np.uint8)
-    text[0::2] = _HEX[digits >> 4]
-    text[1::2] = _HEX[digits & 15]
-    bounds = np.arange(ids.size + 1, dtype=np.int32) * 16
-    return pa.StringArray.from_buffers(ids.size, pa.py_buffer(bounds), pa.py_buffer(text))
+    return _fixed_width(np.frombuffer(ids.astype(">u8").tobytes().hex().encode(), "S16"))
+
+
+def _fixed_width(texts: npt.NDArray[np.bytes_]) -> pa.Array:
+    """utf8[n] of texts that all fill their width."""
+    bounds = np.arange(texts.size + 1, dtype=np.int32) * texts.itemsize
+    return pa.StringArray.from_buffers(texts.size, pa.py_buffer(bounds), pa.py_buffer(texts))
 
 
 def _constant(text: str, n: int) -> pa.Array:
-    return pa.array([text], pa.utf8()).take(pa.array(np.zeros(n, np.int8)))
+    content = text.encode()
+    bounds = np.arange(n + 1, dtype=np.int32) * len(content)
+    return pa.StringArray.from_buffers(n, pa.py_buffer(bounds), pa.py_buffer(content * n))

@@ -14,6 +14,9 @@ Float64 = npt.NDArray[np.float64]
 #: they differ in when an exponent begins, and Python's way is the one that counts.
 _SAME_FROM, _SAME_TO = 1e-4, 1e10
 _EXACT_MAX = 2.0**53
+#: Counts are small numbers again and again: their texts are made once.
+_COUNTS = np.arange(4096)
+_COUNT_TEXTS = pa.array(_COUNTS).cast(pa.utf8())
 _TRUE, _FALSE = value_hash(True), value_hash(False)
 
 
@@ -26,12 +29,19 @@ def number_texts(numbers: Float64) -> pa.Array:
     ['3', '2.5', None, '1e-05']
     """
     size = np.abs(numbers)
-    is_whole = (size <= _EXACT_MAX) & (numbers == np.floor(numbers))
-    if is_whole.all():
-        return pa.array(numbers.astype(np.int64)).cast(pa.utf8())
-    is_null = np.isnan(numbers)
-    texts = pa.array(numbers, mask=is_null).cast(pa.utf8())
-    odd = np.flatnonzero(~is_null & (size != 0) & ((size < _SAME_FROM) | (size >= _SAME_TO)) | (numbers == 0))
+    is_small = (size < _COUNTS.size) & (numbers == np.floor(numbers)) & ~np.signbit(numbers)
+    index = np.where(is_small, numbers, 0).astype(np.int64)
+    others = np.flatnonzero(~is_small)
+    if others.size == 0:
+        return _COUNT_TEXTS.take(pa.array(index))
+    index[others] = _COUNTS.size + np.arange(others.size)
+    return pa.concat_arrays([_COUNT_TEXTS, _decimals(numbers[others] + 0.0, size[others])]).take(pa.array(index))
+
+
+def _decimals(numbers: Float64, size: Float64) -> pa.Array:
+    """Texts of numbers of these sizes, no -0.0 among them."""
+    texts = pa.array(numbers, mask=np.isnan(numbers)).cast(pa.utf8())
+    odd = np.flatnonzero((size > 0) & (size < _SAME_FROM) | (size >= _SAME_TO))
     if odd.size == 0:
         return texts
     mended = pa.array([canonical(x) for x in numbers[odd].tolist()], pa.utf8())

@@ -43,19 +43,24 @@ class Newest:
     --------
     >>> newest = Newest(Feature(name="f", source="s", column="x"), by_event_time=False)
     >>> cells = Cells(pa.array(["1", "1", "2"]), np.array([7, 7, 8], np.uint64), np.array([1.0, 1.0, 2.0]))
-    >>> newest.apply(np.zeros(3, np.int32), np.array([1, 2, 3]), cells, keys=1)[0].tolist(), newest.scalar(0)
+    >>> newest.apply(np.zeros(3, np.int32), np.array([1, 2, 3]), cells, keys=1)[0].tolist(), newest.present(0)[0]
     ([0, 2], 2)
     """
 
     def __init__(self, feature: Feature, *, by_event_time: bool) -> None:
-        self.feature = feature
+        self.features = [feature]
         self._by_event_time = by_event_time
         self.known = np.zeros(0, np.bool_)
         self.hash = np.zeros(0, np.uint64)
         self.time_us = np.zeros(0, np.int64)
-        self.value_id = np.zeros((0, 1), np.uint64)
+        self.value_id = np.zeros(0, np.uint64)
         self._number = np.zeros(0, np.float64)
         self._text: list[str | None] = []
+
+    @property
+    def feature(self) -> Feature:
+        """The one feature."""
+        return self.features[0]
 
     @property
     def nbytes(self) -> int:
@@ -74,9 +79,19 @@ class Newest:
             self._text[k] = text
         return made, taken
 
-    def scalar(self, key: int) -> Scalar:
-        """The present value, as JSON shows it."""
-        return cell_of(self._text[key], int(self.hash[key]), float(self._number[key]))
+    def present(self, key: int, feature: int = 0) -> tuple[Scalar, int, int]:
+        """Present value, event time (microseconds) and id of its version; id 0: there is none."""
+        value = cell_of(self._text[key], int(self.hash[key]), float(self._number[key]))
+        return value, int(self.time_us[key]), int(self.value_id[key])
+
+    def presents(self, keys: Int32, feature: int = 0) -> tuple[list[Scalar], Int64, UInt64]:
+        """`present` of many keys: scalars, event times and ids."""
+        cells = zip(keys.tolist(), self.hash[keys].tolist(), self._number[keys].tolist(), strict=True)
+        return [cell_of(self._text[k], h, x) for k, h, x in cells], self.time_us[keys], self.value_id[keys]
+
+    def note_ids(self, key: Int64, feature: Int64, ids: UInt64) -> None:
+        """Remember the ids of present versions: of several the last."""
+        self.value_id[key] = ids
 
     def snapshot(self, keys: int) -> dict[str, Any]:
         """Arrays and texts from which `restore` makes the same state."""
@@ -99,10 +114,10 @@ class Newest:
         size = len(self._text)
         if keys <= size:
             return
-        more = max(keys, 2 * size, _KEYS_FIRST) - size
+        more = max(keys, size + size // 2, _KEYS_FIRST) - size
         self.known = np.concatenate([self.known, np.zeros(more, np.bool_)])
         self.hash = np.concatenate([self.hash, np.zeros(more, np.uint64)])
         self.time_us = np.concatenate([self.time_us, np.full(more, NEVER_US)])
-        self.value_id = np.concatenate([self.value_id, np.zeros((more, 1), np.uint64)])
+        self.value_id = np.concatenate([self.value_id, np.zeros(more, np.uint64)])
         self._number = np.concatenate([self._number, np.full(more, np.nan)])
         self._text += [None] * more

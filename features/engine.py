@@ -15,6 +15,7 @@ outside_window      it passes the `where` of at least one window feature, and li
 Windows have lateness, histories do not: a `column` feature takes every row, so where a source has one, nothing is late.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +24,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.aggregates import AGGREGATES
 from features.assembly import Assembler, Part, joined, part_of_column, part_of_ring
-from features.batches import LATE_SCHEMA, VERSION_SCHEMA
-from features.canonical import scalar_of
+from features.batches import LATE_SCHEMA, VERSION_SCHEMA, row_schema
 from features.columns import Cells, Newest
-from features.definitions import Definitions, Feature, Source
+from features.definitions import Definitions, Feature, Run, Source
 from features.expressions import Expression, Result, compile_expression, evaluate, infer_kinds
 from features.interning import Interner
-from features.kernels.newest import note_ids
-from features.lineage import NULL_HASH, show_id
+from features.lineage import NULL_HASH, Scalar, show_id
 from features.watermark import Watermark
 from features.windows import Ring
 
@@ -42,6 +42,8 @@ Bool = npt.NDArray[np.bool_]
 
 #: Features of one source: places of versions in a batch are sorted by one 64-bit number.
 FEATURES_MAX = 4_096
+_NO_VERSIONS = pa.RecordBatch.from_pylist([], VERSION_SCHEMA)
+_NO_LATE = pa.RecordBatch.from_pylist([], LATE_SCHEMA)
 _ROWS = "rows"  # input of a count without column
 
 
@@ -66,6 +68,22 @@ class EngineOutput:
     late: pa.RecordBatch
     applied: int
     changed_entities: Int32
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Rows of a feature group in columns.
+
+    Parameters
+    ----------
+    entities
+        utf8[n].
+    columns
+        By feature: values (float64[n] with NaN for NULL, or scalars), event times int64[n], ids uint64[n] (0: absent).
+    """
+
+    entities: pa.Array
+    columns: Mapping[str, tuple[Float64 | list[Scalar], Int64, npt.NDArray[np.uint64]]]
 
 
 class SourceEngine:
@@ -138,7 +156,7 @@ class SourceEngine:
             ``topic/partition`` as consumed; each log has a watermark of its own.
         """
         if batch.num_rows == 0:
-            return EngineOutput(_nothing(VERSION_SCHEMA), _nothing(LATE_SCHEMA), 0, np.empty(0, np.int32))
+            return EngineOutput(_NO_VERSIONS, _NO_LATE, 0, np.empty(0, np.int32))
         key = self.entities.number(batch.column("entity"))
         event_time_us = batch.column("event_time_us").to_numpy()
         mark = self._marks.setdefault(log, Watermark(self.source.lateness_us))
@@ -150,7 +168,7 @@ class SourceEngine:
         versions = self._versions(batch, parts)
         is_late = (is_behind | is_lost) if self._rings and not self._columns else np.zeros(batch.num_rows, np.bool_)
         late = _late(batch, is_late, is_behind, before)
-        changed = np.unique(versions.column("entity_index").to_numpy())
+        changed = _distinct(versions.column("entity_index").to_numpy())
         return EngineOutput(versions, late, batch.num_rows - late.num_rows, changed)
 
     def current(self, entity_indices: Int32) -> dict[int, dict[str, dict[str, Any]]]:
@@ -161,15 +179,15 @@ class SourceEngine:
         found: dict[int, dict[str, dict[str, Any]]] = {int(k): {} for k in entity_indices}
         for k, values in found.items():
             for name, (holder, column) in self._holders.items():
-                version_id = int(holder.value_id[k, column])
-                if version_id == 0:
-                    continue
-                if isinstance(holder, Ring):
-                    value, time_us = scalar_of(float(holder.value[k, column])), holder.value_time_us[k, column]
-                else:
-                    value, time_us = holder.scalar(k), holder.time_us[k]
-                values[name] = {"value": value, "id": show_id(version_id), "event_time_us": int(time_us)}
+                value, time_us, version_id = holder.present(k, column)
+                if version_id:
+                    values[name] = {"value": value, "id": show_id(version_id), "event_time_us": time_us}
         return found
+
+    def present(self, entity_indices: Int32) -> Present:
+        """The same as `current`, in columns."""
+        columns = {name: holder.presents(entity_indices, f) for name, (holder, f) in self._holders.items()}
+        return Present(self.entities.take(entity_indices), columns)
 
     @property
     def nbytes(self) -> int:
@@ -229,13 +247,13 @@ class SourceEngine:
 
     def _versions(self, batch: pa.RecordBatch, parts: list[Part]) -> pa.RecordBatch:
         if not parts:
-            return _nothing(VERSION_SCHEMA)
+            return _NO_VERSIONS
         part = joined(parts, len(self._features))
         versions = self._assembler.versions(batch, part, self.entities)
         ids = versions.column("id64").to_numpy()
-        for name, (holder, column) in self._holders.items():
-            mine = np.flatnonzero((part.feature == self._place[name]) & part.is_present)
-            note_ids(part.key[mine], np.full(mine.size, column), ids[mine], holder.value_id)
+        for holder, column in self._holders.values():
+            mine = np.flatnonzero(part.is_present & (part.feature == self._place[holder.features[column].name]))
+            holder.note_ids(part.key[mine], np.full(mine.size, column), ids[mine])
         return versions
 
     def _inputs(self, batch: pa.RecordBatch) -> dict[tuple[str, str], npt.NDArray[Any]]:
@@ -276,6 +294,25 @@ class SourceEngine:
         return rings | {f"column.{newest.feature.name}": newest for newest in self._columns}
 
 
+def warm_up() -> None:
+    """Compile (or load from the cache) every kernel, so that no first event waits for it."""
+    source = Source(name="w", topic="w", lateness_us=1, kinds={"x": "number", "y": "any"})
+    window = {"source": "w", "window_us": 4, "panes": 2}
+    features = [Feature(name=a, aggregate=a, column="x", **window) for a in AGGREGATES]  # type: ignore[arg-type]
+    features.append(Feature(name="y", source="w", column="y"))
+    declared = Definitions(run=Run(), sources={"w": source}, features={f.name: f for f in features}, models={})
+    rows = [_warm_row(offset) for offset in range(12)]
+    engine = SourceEngine(declared, source, clock_error_us=0)
+    engine.on_rows(pa.RecordBatch.from_pylist(rows, row_schema(source)), "w/0")
+    engine.restore(engine.snapshot())
+
+
+def _warm_row(offset: int) -> dict[str, Any]:
+    row = {"offset": offset, "origin_partition": 0, "origin_offset": offset, "entity": str(offset % 3)}
+    row |= {"event_time_us": 2 * offset, "ingest_time_us": 0, "x": 1.0, "y": "1", "y.hash": offset, "y.number": 1.0}
+    return row
+
+
 def _input_of(feature: Feature, source: Source) -> str:
     """A name for what an aggregate folds; features with one name share its panes."""
     if feature.expr is not None:
@@ -314,7 +351,7 @@ def _cells(batch: pa.RecordBatch, name: str) -> Cells:
 def _late(batch: pa.RecordBatch, is_late: Bool, is_behind: Bool, before: Int64) -> pa.RecordBatch:
     rows = np.flatnonzero(is_late)
     if rows.size == 0:
-        return _nothing(LATE_SCHEMA)
+        return _NO_LATE
     taken = batch.select(["offset", "origin_partition", "origin_offset", "entity", "event_time_us"]).take(
         pa.array(rows)
     )
@@ -324,8 +361,12 @@ def _late(batch: pa.RecordBatch, is_late: Bool, is_behind: Bool, before: Int64) 
     return pa.RecordBatch.from_arrays([*taken.columns, pa.array(before[rows]), reasons], schema=LATE_SCHEMA)
 
 
-def _nothing(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist([], schema)
+def _distinct(numbers: Int32) -> Int32:
+    """Sorted without repetitions; on a batch, sorting is many times quicker than the hash table of `numpy.unique`."""
+    ordered = np.sort(numbers)
+    is_first = np.ones(ordered.size, np.bool_)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    return np.asarray(ordered[is_first], np.int32)
 
 
 def _under(state: dict[str, Any], prefix: str) -> dict[str, Any]:

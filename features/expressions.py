@@ -207,6 +207,8 @@ def _tokens(text: str) -> list[tuple[str, str, bool]]:
         kind = str(match.lastgroup)
         found.append((kind, match[kind]))
         at = match.end()
+    if not found:
+        raise ExpressionError("expected an expression over one row, found nothing")
     following = [*(token for _, token in found[1:]), ""]
     return [(kind, token, after == "(") for (kind, token), after in zip(found, following, strict=True)]
 

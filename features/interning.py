@@ -73,10 +73,12 @@ class Interner(Sequence[str]):
         bounds = np.frombuffer(offsets, np.int32)[ids.offset : ids.offset + n + 1]
         text = np.frombuffer(content, np.uint8) if content is not None and content.size else np.empty(0, np.uint8)
         self._reserve(self._count + n, int(self._ends[self._count]) + int(bounds[-1] - bounds[0]))
-        found, self._count = texts.intern(text, bounds, self._table, self._hashes, self._arena, self._ends, self._count)
+        found, self._count, _ = texts.intern(
+            text, bounds, self._table, self._hashes, self._arena, self._ends, self._count
+        )
         return np.asarray(found, np.int32)
 
-    def take(self, numbers: Int32) -> pa.Array:
+    def take(self, numbers: npt.NDArray[np.signedinteger[Any]]) -> pa.Array:
         """utf8[n]: the texts of these numbers."""
         ends = pa.py_buffer(np.ascontiguousarray(self._ends[: self._count + 1]))
         arena = pa.py_buffer(self._arena)
@@ -109,7 +111,7 @@ class Interner(Sequence[str]):
 
 
 def _grown(array: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """The same content with room for `size`, at least doubled: growing costs a constant per entry."""
-    wider = np.zeros(max(size, 2 * array.size), array.dtype)
+    """The same content with room for `size`, at least half as much again: growing costs a constant per entry."""
+    wider = np.zeros(max(size, array.size + array.size // 2), array.dtype)
     wider[: array.size] = array
     return wider

@@ -20,16 +20,18 @@ An entity belongs to the log that last gave it an applied row. Usually that is t
 whose rows come in two logs depends on how these are interleaved.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from features.aggregates import AGGREGATES, MAX, MIN
+from features.aggregates import AGGREGATES, LAST, MAX, MIN
+from features.canonical import scalar_of
 from features.definitions import Feature
 from features.kernels import panes
+from features.lineage import Scalar
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
@@ -40,22 +42,6 @@ Bool = npt.NDArray[np.bool_]
 #: fall due in different rounds share a slot and are looked at more than once.
 SLOTS_MAX = 65_536
 _KEYS_FIRST = 64
-
-#: Arrays with one entry per key.
-_STATE = (
-    "end",
-    "home",
-    "due",
-    "newer",
-    "older",
-    "opened",
-    "counts",
-    "newest",
-    "cells",
-    "last",
-    "value",
-    "value_time_us",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,41 +100,67 @@ class Ring:
         self.pane_us = features[0].pane_us
         self.panes = features[0].panes
         self.inputs = list(dict.fromkeys(inputs))
-        cells: dict[tuple[int, int], int] = {}
-        self._kinds = np.empty(len(features), np.int32)
-        self._sources = np.array([self.inputs.index(name) for name in inputs], np.int32)
-        self._cell_of = np.full(len(features), -1, np.int32)
-        for f, feature in enumerate(features):
-            made_of = AGGREGATES[str(feature.aggregate)]
-            self._kinds[f] = made_of.code
-            if made_of.accumulator is not None:
-                cell = (made_of.accumulator, int(self._sources[f]))
-                self._cell_of[f] = cells.setdefault(cell, len(cells))
-        self._cell_kind = np.array([kind for kind, _ in cells], np.int32)
-        self._cell_source = np.array([source for _, source in cells], np.int32)
+        made_of = [AGGREGATES[str(feature.aggregate)] for feature in features]
+        sources = [self.inputs.index(name) for name in inputs]
+        cells = list(dict.fromkeys((m.accumulator, s) for m, s in zip(made_of, sources, strict=True) if m.accumulator))
+        wants_last = {s for m, s in zip(made_of, sources, strict=True) if m.code == LAST}
+        self._lay_out(len(cells), wants_last)
+        self._kinds = _int32(m.code for m in made_of)
+        self._sources = _int32(sources)
+        places = [
+            cells.index((m.accumulator, s)) if m.accumulator else -1 for m, s in zip(made_of, sources, strict=True)
+        ]
+        self._cell_of = _int32(self._cells[c] if c >= 0 else -1 for c in places)
+        self._cell_kind = _int32(kind for kind, _ in cells)
+        self._cell_source = _int32(source for _, source in cells)
         self._empty = np.array([{MIN: np.inf, MAX: -np.inf}.get(kind, 0.0) for kind, _ in cells], np.float64)
         span = self.panes + lateness_us // self.pane_us + 2
         self._slots = min(2 ** int(span - 1).bit_length(), SLOTS_MAX)
         self._heads = np.empty((0, self._slots), np.int32)
         self._marks = np.empty(0, np.int64)
-        self.value_id = np.zeros((0, len(features)), np.uint64)
-        self._arrays: dict[str, npt.NDArray[Any]] = {name: self._blank(name, 0) for name in _STATE}
+        self._words = np.empty((0, self._width), np.int64)
 
-    @property
-    def value(self) -> Float64:
-        """float64[keys, features]: present values."""
-        return self._arrays["value"]
-
-    @property
-    def value_time_us(self) -> Int64:
-        """int64[keys, features]: event times of the versions that hold the present values; NEVER_US: there is none."""
-        return self._arrays["value_time_us"]
+    def _lay_out(self, cells: int, wants_last: set[int]) -> None:
+        """Give each thing that a key holds its words; counts are 32 bits wide, so two of them share a word."""
+        at = panes.FIRST_FREE
+        newest, counts, lasts = [], [], []
+        for source in range(len(self.inputs)):
+            newest.append(at)
+            counts.append(2 * (at + 1))
+            at += 1 + (self.panes + 1) // 2
+            lasts.append(at if source in wants_last else -1)
+            at += source in wants_last
+        self._newest, self._counts, self._lasts = _int32(newest), _int32(counts), _int32(lasts)
+        self._cells = _int32(at + c * self.panes for c in range(cells))
+        at += cells * self.panes
+        self._places = _int32(at + 3 * f for f in range(len(self.features)))
+        self._width = at + 3 * len(self.features)
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        wheels = self._heads.nbytes + self._marks.nbytes
-        return wheels + self.value_id.nbytes + sum(a.nbytes for a in self._arrays.values())
+        return self._heads.nbytes + self._marks.nbytes + self._words.nbytes
+
+    def present(self, key: int, feature: int) -> tuple[Scalar, int, int]:
+        """Present value, event time (microseconds) and id of its version; id 0: there is none."""
+        at = self._places[feature]
+        words = self._words[key]
+        value = words[at + panes.VALUE : at + panes.VALUE + 1].view(np.float64)[0]
+        return (
+            scalar_of(float(value)),
+            int(words[at + panes.VALUE_TIME]),
+            int(words[at + panes.VALUE_ID].view(np.uint64)),
+        )
+
+    def presents(self, keys: Int32, feature: int) -> tuple[Float64, Int64, npt.NDArray[np.uint64]]:
+        """`present` of many keys: numbers (NaN is NULL), event times and ids, each [n]."""
+        at = self._places[feature]
+        value, time_us, ids = (self._words[keys, at + word] for word in (panes.VALUE, panes.VALUE_TIME, panes.VALUE_ID))
+        return value.view(np.float64), time_us, ids.view(np.uint64)
+
+    def note_ids(self, key: Int64, feature: Int64, ids: npt.NDArray[np.uint64]) -> None:
+        """Remember the ids of the versions that `apply` found, in its order."""
+        panes.note_ids(key, self._places[feature] + panes.VALUE_ID, ids, self._words.view(np.uint64))
 
     def apply(
         self,
@@ -179,12 +191,12 @@ class Ring:
         self._reserve(keys, log + 1)
         columns = np.stack([inputs[name] for name in self.inputs])
         columns[~np.isfinite(columns)] = np.nan
-        a = self._arrays
-        found, value, outside = panes.pass_rows(
-            key, event_time_us, watermark_us // self.pane_us, is_open, columns, log, self.pane_us,
-            self._kinds, self._sources, self._cell_of, self._cell_kind, self._cell_source, self._empty,
-            a["end"], a["home"], a["due"], a["newer"], a["older"], a["opened"], a["counts"], a["newest"], a["cells"],
-            a["last"], a["value"], a["value_time_us"], self._heads, self._marks,
+        words = self._words
+        found, value, outside, _ = panes.pass_rows(
+            key, event_time_us, watermark_us // self.pane_us, is_open, columns, log, self.panes, self.pane_us,
+            self._kinds, self._sources, self._cell_of, self._places, self._newest, self._counts, self._lasts,
+            self._cells, self._cell_kind, self._cell_source, self._empty, words, words.view(np.int32),
+            words.view(np.float64), self._heads, self._marks,
         )  # fmt: skip
         row, own, feature, changed, input_time_us, end = np.ascontiguousarray(found.T)
         by_time = own == 0
@@ -193,43 +205,35 @@ class Ring:
 
     def snapshot(self, keys: int) -> dict[str, npt.NDArray[Any]]:
         """Arrays from which `restore` makes the same state."""
-        state = {name: array[:keys].copy() for name, array in self._arrays.items()}
-        return state | {
-            "value_id": self.value_id[:keys].copy(),
-            "heads": self._heads.copy(),
-            "marks": self._marks.copy(),
-        }
+        return {"words": self._words[:keys].copy(), "heads": self._heads.copy(), "marks": self._marks.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a snapshot."""
-        self._arrays = {name: np.array(state[name]) for name in _STATE}
-        self.value_id, self._heads, self._marks = (np.array(state[name]) for name in ("value_id", "heads", "marks"))
+        self._words, self._heads, self._marks = (np.array(state[name]) for name in ("words", "heads", "marks"))
 
     def _reserve(self, keys: int, logs: int) -> None:
-        """Room for that many keys (doubling, so that growing costs a constant per key) and logs."""
-        known = len(self.value_id)
+        """Room for that many keys (by half as many again, so growing costs a constant per key) and logs."""
+        known = len(self._words)
         if keys > known:
-            more = max(keys, 2 * known, _KEYS_FIRST) - known
-            self._arrays = {name: np.concatenate([a, self._blank(name, more)]) for name, a in self._arrays.items()}
-            self.value_id = np.concatenate([self.value_id, np.zeros((more, len(self.features)), np.uint64)])
+            wider = np.empty((max(keys, known + known // 2, _KEYS_FIRST), self._width), np.int64)
+            wider[:known] = self._words
+            self._make_blank(wider[known:])
+            self._words = wider
         while logs > len(self._marks):
             self._heads = np.concatenate([self._heads, np.full((1, self._slots), -1, np.int32)])
             self._marks = np.append(self._marks, panes.NEVER)
 
-    def _blank(self, name: str, keys: int) -> npt.NDArray[Any]:
-        """State of keys without rows."""
-        features, inputs = len(self.features), len(self.inputs)
-        if name == "home":
-            return np.zeros(keys, np.int16)
-        if name in ("newer", "older"):
-            return np.full(keys, panes.UNWHEELED, np.int32)
-        if name == "opened":
-            return np.zeros((keys, self.panes), np.uint8)
-        if name == "counts":
-            return np.zeros((keys, inputs, self.panes), np.uint32)
-        if name == "cells":
-            return np.tile(self._empty[None, :, None], (keys, 1, self.panes))
-        if name in ("last", "value"):
-            return np.full((keys, inputs if name == "last" else features), np.nan)
-        width = {"newest": (keys, inputs), "value_time_us": (keys, features)}.get(name, (keys,))
-        return np.full(width, panes.NEVER, np.int64)
+    def _make_blank(self, words: Int64) -> None:
+        """Make these the state of keys without rows."""
+        blank = np.zeros((1, self._width), np.int64)
+        blank[:, [panes.END, *self._newest, *(self._places + panes.VALUE_TIME)]] = panes.NEVER
+        blank.view(np.int32)[:, [panes.NEWER, panes.OLDER]] = panes.UNWHEELED
+        numbers = blank.view(np.float64)
+        numbers[:, self._places + panes.VALUE] = np.nan
+        for at, empty in zip(self._cells, self._empty, strict=True):
+            numbers[:, at : at + self.panes] = empty
+        words[:] = blank
+
+
+def _int32(numbers: Iterable[int]) -> Int32:
+    return np.array(list(numbers), np.int32)

@@ -1,4 +1,4 @@
-"""Compiled newest values of one column, and what both kinds of features remember of their versions."""
+"""Compiled newest values of one column."""
 
 import numpy as np
 import numpy.typing as npt
@@ -36,10 +36,3 @@ def pass_column(
         taken[c] = i
         c += 1
     return made[:m], taken[:c]
-
-
-@njit(cache=True, nogil=True)
-def note_ids(entity: Int64, feature: Int64, ids: UInt64, value_id: UInt64) -> None:
-    """Remember the ids of present values, uint64[keys, features]: of several versions the last."""
-    for i in range(entity.size):
-        value_id[entity[i], feature[i]] = ids[i]
