@@ -126,7 +126,7 @@ _PREDICTIONS = Table(
     (
         _MODEL,
         _PREDICTION_ID,
-        _need("version", _TEXT, "version of the model"),
+        _may("version", _TEXT, "version of the model"),
         _ENTITY_TYPE,
         _ENTITY,
         _READ_TIME,
