@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
@@ -186,7 +187,7 @@ def evaluate(expressions: Sequence[Expression], rows: pa.RecordBatch) -> list[np
         key = tuple(expression.kinds.items())
         if key not in frames:
             columns = {n: _column(expression, n, rows) for n in expression.kinds}
-            frames[key] = pl.DataFrame(columns | {_ROWS: pl.repeat(0, rows.num_rows, dtype=pl.Int8, eager=True)})
+            frames[key] = pl.DataFrame(columns | {_ROWS: pl.Series(np.zeros(rows.num_rows, np.int8))})
         frame = frames[key]
         outputs.append(frame.with_columns(expression.compiled.alias(_RESULT))[_RESULT].to_numpy())
     return outputs
