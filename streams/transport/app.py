@@ -28,13 +28,21 @@ from streams.transport.watchdog import EXIT_STATUS, Limits
 log = logging.getLogger(__name__)
 
 STATUS_FINE, STATUS_FAILED, STATUS_NO_BROKER = 0, 1, 3
-SHUTDOWN_S = 9.0  # a worker that has not ended this long after its signal is ended
+SHUTDOWN_S = 9.0  # a worker that has not ended this long after its signal or failure is ended
 
 
 class App(faust.App):
     """A Faust app that carries the settings of its batch topics."""
 
     batch_settings: BatchSettings
+    _is_doomed = False
+
+    def _crash(self, reason: BaseException) -> None:
+        """Note the failure; a consumer that lost its group may not find an end, and the others wait for it."""
+        super()._crash(reason)
+        if not self._is_doomed:
+            self._is_doomed = True
+            _end_within(SHUTDOWN_S)
 
 
 class RawSchema(faust.Schema[Any, Any]):
@@ -171,17 +179,21 @@ class _Worker(faust.Worker):
 
     def _schedule_shutdown(self, signal: signal.Signals) -> None:
         if self._signal_stop_time is None:
-            guard = threading.Timer(self._shutdown_s, _give_up, [self._shutdown_s])
-            guard.daemon = True
-            guard.start()
+            _end_within(self._shutdown_s)
         super()._schedule_shutdown(signal)
 
     def _setproctitle(self, info: str, *, ident: str = "tminus") -> None:
         """Leave the process its name: it says which stage runs here."""
 
 
+def _end_within(seconds: float) -> None:
+    guard = threading.Timer(seconds, _give_up, [seconds])
+    guard.daemon = True
+    guard.start()
+
+
 def _give_up(after_s: float) -> None:
-    log.critical("this worker did not end within %s s of its signal", after_s)
+    log.critical("this worker did not end within %s s of its signal or failure", after_s)
     os._exit(EXIT_STATUS)
 
 

@@ -20,7 +20,7 @@ from tests.worlds.generate import World, afterthoughts
 pytestmark = pytest.mark.kafka
 
 SAME = {"features": (0, 0), "verdicts": (0, 0), "dlq": (0, 0), "late": (0, 0)}
-SEED = 4
+SEED = int(os.environ.get("TMINUS_SEED", "4"))
 #: Where eight of the twenty deaths happen.
 POINTS = (
     "lake.segment.rename.before", "lake.segment.rename.after", "lake.snapshot.before", "lake.snapshot.after",
@@ -77,6 +77,8 @@ def test_twenty_deaths_leave_no_trace_in_what_is_computed(begin):
         if marked is not None:  # carries its fault with it
             rig.until(lambda worker=marked: worker.poll() is not None, f"death at {death}")
         else:
+            while len(rig.alive()) < 2:  # one that was robbed of its groups has ended by itself
+                rig.start()
             before = rig.applied()
             more = chance.randrange(200, 3_000)
             rig.until(lambda until=before + more: rig.applied() >= until, f"{more} rows beyond {before}")
@@ -88,7 +90,7 @@ def test_twenty_deaths_leave_no_trace_in_what_is_computed(begin):
     enough.set()
     sending.join()
     rig.settle(within_s=120)
-    assert rig.stop() == [0, 0], rig.errors()
+    assert set(rig.stop()) == {0}, rig.errors()
     assert rig.applied() >= 200_000
     assert rig.differences(rig.replay()) == SAME
 
