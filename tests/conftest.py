@@ -16,7 +16,8 @@ from streams.broker.embedded import EmbeddedBroker
 
 # A first call compiles kernels, and the machine may be busy: time per example says nothing here.
 settings.register_profile("tminus", deadline=None)
-settings.load_profile("tminus")
+settings.register_profile("soak", deadline=None, max_examples=2_000, stateful_step_count=60)
+settings.load_profile(os.environ.get("TMINUS_HYPOTHESIS", "tminus"))
 
 
 @dataclass(frozen=True)

@@ -338,9 +338,7 @@ def _words(words: list[str], codes: npt.NDArray[np.int8]) -> pa.Array:
 
 
 def _constant(text: str, n: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(
-        pa.array(np.zeros(n, np.int8)), pa.array([text], pa.utf8())
-    ).dictionary_decode()
+    return pa.repeat(pa.scalar(text, pa.utf8()), n)
 
 
 def _headers(headers: Headers) -> str:

@@ -1,5 +1,6 @@
 """The entity stage on Apache Kafka: equal to the oracle, and after twenty deaths to an uninterrupted replay."""
 
+import os
 import random
 import signal
 from collections.abc import Callable, Iterator

@@ -1,5 +1,7 @@
 """The controller's side of the control log: who is in command, and what every node comes to hold."""
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -240,6 +242,9 @@ class ControlLog(RuleBasedStateMachine):
 
 
 ControlLog.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=2_000 if os.environ.get("TMINUS_HYPOTHESIS") == "soak" else 60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 TestControlLog = ControlLog.TestCase
