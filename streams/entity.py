@@ -22,8 +22,8 @@ from streams import stage
 from streams.broker.admin import append_time_topics, end_offsets, partition_counts
 from streams.lake.snapshots import load
 from streams.lake.writer import LakeWriter
-from streams.outbox import Outbox, Outgoing, current_values
-from streams.pipeline.effects import Effects, Publication
+from streams.outbox import Outbox, Outgoing
+from streams.pipeline.effects import Effects
 from streams.pipeline.entity import EntityPartition
 from streams.topics import by_topic
 from streams.transport.app import make_app, run_app
@@ -231,9 +231,7 @@ class EntityWorker(Hooks):
         assert self.outbox is not None
         group.unit.note(effects.tables)
         for publication in effects.publications:
-            await self.outbox.publish(
-                _travelling(publication), partition=group.partition, generation=group.state.generation
-            )
+            await self.outbox.publish(publication, partition=group.partition, generation=group.state.generation)
         prefix = self.definitions.run.prefix
         scored = [
             Outgoing(
@@ -308,11 +306,6 @@ class EntityWorker(Hooks):
                 topic = by_topic(self.definitions.run.prefix, declared)
                 markers += [Outgoing(topic, None, None, n, [header]) for n in range(self.definitions.run.partitions)]
             await self.outbox.send(markers)
-
-
-def _travelling(publication: Publication) -> Publication:
-    rows: list[Any] = [(t, e, g, o, current_values(values)) for t, e, g, o, values in publication.rows]
-    return Publication(publication.log, publication.first, publication.last, publication.resent_below, rows)
 
 
 def _read(fetch: RawFetch) -> tuple[Sequence[Record], list[Rejected]]:

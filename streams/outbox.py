@@ -19,7 +19,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streams import faults
 from streams.clock import now_us
 from streams.pipeline.effects import Publication
-from streams.wire.outgoing import CurrentValue, DeadLetter, FeatureRow, Written, encode, json_key
+from streams.wire.feature_rows import encode_rows
+from streams.wire.outgoing import DeadLetter, Written, encode
 from streams.wire.records import Headers, Rejected
 
 log = logging.getLogger(__name__)
@@ -95,33 +96,21 @@ class Outbox:
         """Hand records over; `then` runs in the producer's thread once all are acknowledged."""
         if not records:
             return
-        landed = self._loop.create_future()
-        self._open.add(landed)
-        landed.add_done_callback(self._open.discard)
-
-        def done() -> None:
-            if then is not None:
-                then()
-            self._loop.call_soon_threadsafe(_resolve, landed)
-
-        batch = _Batch(len(records), done, self._give_up)
+        batch = self._batch(len(records), then)
         for record in records:
             await self._produce(record, batch)
 
     async def publish(self, publication: Publication, *, partition: int, generation: int) -> None:
         """Send current rows of feature groups; when they are acknowledged, write down when that was."""
         sent_us = now_us()
-        topic = self.prefix + "features"
-        records = [
-            Outgoing(
-                topic,
-                encode(FeatureRow(kind, entity, group, offset, generation, values)),
-                json_key(kind, entity, group),
-                partition,
-            )
-            for kind, entity, group, offset, values in publication.rows
-        ]
-        await self.send(records, then=lambda: self._witness(publication, partition, sent_us))
+        keys, values = encode_rows(publication.rows, generation)
+        batch = self._batch(len(keys), lambda: self._witness(publication, partition, sent_us))
+        topic, produce, delivered = self.prefix + "features", self._producer.produce, batch.delivered
+        for key, value in zip(keys, values, strict=True):
+            try:
+                produce(topic, value, key, partition, on_delivery=delivered)
+            except (BufferError, KafkaException):
+                await self._produce(Outgoing(topic, value, key, partition), batch)
 
     async def dead_letter(self, rejected: Sequence[Rejected]) -> None:
         """Send refused records, with their coordinates and the reason in headers."""
@@ -137,6 +126,19 @@ class Outbox:
         await self.barrier()
         self._running = False
         await self._loop.run_in_executor(None, self._thread.join)
+
+    def _batch(self, size: int, then: Callable[[], None] | None) -> _Batch:
+        """What counts the acknowledgements of `size` records, which the barrier waits for."""
+        landed = self._loop.create_future()
+        self._open.add(landed)
+        landed.add_done_callback(self._open.discard)
+
+        def done() -> None:
+            if then is not None:
+                then()
+            self._loop.call_soon_threadsafe(_resolve, landed)
+
+        return _Batch(size, done, self._give_up)
 
     def _witness(self, publication: Publication, partition: int, sent_us: int) -> None:
         """Called in the producer's thread, after the acknowledgement."""
@@ -210,8 +212,3 @@ class Outbox:
 def _resolve(landed: "asyncio.Future[None]") -> None:
     if not landed.done():
         landed.set_result(None)
-
-
-def current_values(values: dict[str, dict[str, Any]]) -> dict[str, CurrentValue]:
-    """The engine's current row as what travels."""
-    return {name: CurrentValue(v["value"], v["id"], v["event_time_us"]) for name, v in values.items()}

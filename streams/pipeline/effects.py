@@ -5,9 +5,20 @@ acknowledged, commit the lake.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
+
+from features.engine import Present
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRows:
+    """Current rows of a feature group, in columns, caused by rows of one source up to `offset`."""
+
+    entity_type: str
+    group: str
+    offset: int
+    present: Present
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +29,7 @@ class Publication:
     first: int
     last: int
     resent_below: int  # rows below this offset were in the log before this owner: sent again, perhaps
-    rows: list[tuple[str, str, str, int, dict[str, Any]]]  # type, entity, group, source offset, values
+    rows: FeatureRows
 
 
 @dataclass(frozen=True, slots=True)

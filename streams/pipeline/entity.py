@@ -20,7 +20,7 @@ from features.times import FOREVER_US, NEVER_US
 from streams.pipeline import rows as lake_rows
 from streams.pipeline.accounting import Account
 from streams.pipeline.coverage import Coverage
-from streams.pipeline.effects import Effects, Publication, Scored
+from streams.pipeline.effects import Effects, FeatureRows, Publication, Scored
 from streams.pipeline.judging import Judge
 from streams.pipeline.labels import Labels
 from streams.pipeline.pending import Queue
@@ -130,7 +130,7 @@ class EntityPartition:
         declared = self.definitions.sources[source]
         out = self.engines[source].on_rows(rows, log)
         self._arrived(log, found, rows)
-        keys = self._judge.keys(declared.entity_type, out.versions)
+        keys = self._judge.keys(source, declared.entity_type, out.versions)
         self.history.append(out.versions, keys, log)
         self._witness_early(log, end)
         effects.add("features", lake_rows.features(out.versions, declared.topic, log, witnessed=self.witnessed))
@@ -350,10 +350,7 @@ class EntityPartition:
             return
         declared = self.definitions.sources[source]
         engine = self.engines[source]
-        current = engine.current(out.changed_entities)
-        rows = [
-            (declared.entity_type, engine.entities[index], source, end - 1, values) for index, values in current.items()
-        ]
+        rows = FeatureRows(declared.entity_type, source, end - 1, engine.present(out.changed_entities))
         effects.publications.append(Publication(log, fence.next, end - 1, fence.resent, rows))
 
     def _couple(self, source: str, log: str, rows: pa.RecordBatch, out: EngineOutput, effects: Effects) -> None:

@@ -44,18 +44,25 @@ class Judge:
         self._witnessed = witnessed
         self._features = {name: i for i, name in enumerate(definitions.features)}
         self._entities: dict[tuple[str, str], int] = {}
+        self._of_index: dict[str, Int64] = {}  # by source: the same number by its engine's number, -1 not looked up yet
 
     def key(self, entity_type: str, entity: str) -> int:
         """A number for the entity, the same for ever in this group."""
         return self._entities.setdefault((entity_type, entity), len(self._entities))
 
-    def keys(self, entity_type: str, versions: pa.RecordBatch) -> Int64:
-        """int64[n]: keys of (entity, feature) of versions."""
-        names = versions.column("feature").to_pylist()
-        entities = versions.column("entity").to_pylist()
-        width = len(self._features)
-        pairs = zip(entities, names, strict=True)
-        return np.array([self.key(entity_type, e) * width + self._features[f] for e, f in pairs], np.int64)
+    def keys(self, source: str, entity_type: str, versions: pa.RecordBatch) -> Int64:
+        """int64[n]: keys of (entity, feature) of versions from one source's engine."""
+        index = versions.column("entity_index").to_numpy()
+        known = self._of_index.get(source, np.empty(0, np.int64))
+        if index.size and index.max() >= known.size:
+            known = np.append(known, np.full(max(int(index.max()) + 1, 2 * known.size) - known.size, -1))
+            self._of_index[source] = known
+        new = np.flatnonzero(known[index] < 0)
+        entities = versions.column("entity").take(pa.array(new)).to_pylist()
+        for i, entity in zip(index[new].tolist(), entities, strict=True):
+            known[i] = self.key(entity_type, entity)
+        feature = versions.column("feature_index").to_numpy()
+        return np.asarray(known[index] * len(self._features) + feature, np.int64)
 
     def served(self, model: Model, rows: pa.RecordBatch) -> Judged:
         """Verdicts of what was logged, [n, features]."""
@@ -89,6 +96,7 @@ class Judge:
 
     def restore(self, state: list[list[str]]) -> None:
         """Take over a snapshot."""
+        self._of_index = {}
         self._entities = {(kind, entity): i for i, (kind, entity) in enumerate(state)}
 
     def _slices(self, model: Model, rows: pa.RecordBatch) -> Slices:
