@@ -134,8 +134,10 @@ class EntityPartition:
         self.history.append(out.versions, keys, log)
         self._witness_early(log, end)
         effects.add("features", lake_rows.features(out.versions, declared.topic, log, witnessed=self.witnessed))
-        effects.add("late", lake_rows.late(out.late, declared))
-        effects.add("dlq", lake_rows.dead_letters(found.rejected))
+        if out.late.num_rows:
+            effects.add("late", lake_rows.late(out.late, declared))
+        if found.rejected:
+            effects.add("dlq", lake_rows.dead_letters(found.rejected))
         for model in self._labelled_by(source):
             first = self.labels[model.name].observe(rows)
             effects.add("labels", lake_rows.labels(model, declared, rows, first))

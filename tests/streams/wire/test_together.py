@@ -56,8 +56,7 @@ values = st.lists(st.one_of(texts, texts, broken, st.none()), max_size=6)
 def read(source: Source, records: list[PlainRecord], *, home: int | None, now_us: int, together: bool) -> Any:
     declared = Definitions(run=Run(partitions=3), sources={"s": source}, features={}, models={})
     decoder = RowDecoder(declared, source, home=home)
-    if not together:
-        decoder._together = None
+    decoder.few = 0 if together else len(records) + 1
     found = decoder.sort(records, topic="t", partition=2, received_us=now_us)
     batches = [decoder.columns(part) for part in found.split(3)]
     return decoder.columns(found), batches, found.foreign, found.rejected, found.empty, found.duplicates
@@ -85,8 +84,8 @@ def test_rows_read_together_are_the_rows_read_one_by_one(values, source, home, n
 def test_records_without_doubt_are_read_together():
     """Else everything would be right and slow, and nobody would notice."""
     decoder = RowDecoder(Definitions(run=Run(), sources={}, features={}, models={}), SOURCES[0], home=None)
-    records = [PlainRecord(i, json.dumps(_GOOD).encode()) for i in range(3)] + [PlainRecord(3, b"{}")]
+    records = [PlainRecord(i, json.dumps(_GOOD).encode()) for i in range(99)] + [PlainRecord(99, b"{}")]
     found = decoder.sort(records, topic="t", partition=0, received_us=5)
     assert found.together is not None
-    assert found.together.num_rows == 3
+    assert found.together.num_rows == 99
     assert (len(found.rows), len(found.rejected)) == (0, 1)
