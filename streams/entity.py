@@ -31,6 +31,7 @@ from streams.transport.packed import read_packed
 from streams.transport.records import RawFetch, UndecodableBatchError, iter_records
 from streams.transport.settings import Hooks
 from streams.units import TEND_EVERY_S, Unit
+from streams.warm import warm
 from streams.wire.forwarding import marker_header, origin_header
 from streams.wire.logs import Foreign, LogDecoder, Sorted
 from streams.wire.outgoing import decode_written
@@ -343,6 +344,7 @@ def main(argv: list[str] | None = None) -> int:
     stage.set_up_logging()
     definitions = stage.load(options)
     place = stage.place(options, definitions.kafka)
+    warm()
     worker = EntityWorker(definitions, place)
     app = make_app(
         f"{place.group}-entity",

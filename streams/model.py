@@ -9,6 +9,7 @@ import msgspec
 from faust.types import TP
 
 from features.definitions import Definitions
+from monitors import drift
 from monitors.verdicts import Finding
 from streams import stage
 from streams.lake.snapshots import load
@@ -148,9 +149,10 @@ def main(argv: list[str] | None = None) -> int:
     stage.set_up_logging()
     definitions = stage.load(options)
     place = stage.place(options, definitions.kafka)
+    drift.warm_up()
     worker = ModelWorker(definitions, place)
     app = make_app(
-        "tminus-model",
+        f"{place.group}-model",
         place.bootstrap,
         batch_topics=[worker.topic],
         hooks=worker,

@@ -8,6 +8,7 @@ behind but the lake.
 import contextlib
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import sys
@@ -63,13 +64,21 @@ def run(*, seed: int, variant: str, lake: Path) -> int:
         demo = Demo(scratch, lake, broker, children, seed=seed, variant=variant)
         seen = demo.play()
         progress_end()
-    lines = [*tell(seen), *questions(str(lake))]
+    lines = [*tell(seen), *questions(str(lake), _command())]
     sys.stdout.write(
         "\n".join([*lines, "Everything was cleaned up: no process, broker or temporary file is left."]) + "\n"
     )
     # Who is killed is part of the story; who fails by itself is not.
     has_failed = bool(seen.trouble) or any(e.how.startswith("ended") for e in seen.endings)
     return Exit.INTERRUPTED if seen.is_interrupted else Exit.FINDINGS if has_failed else Exit.FINE
+
+
+def _command() -> str:
+    """How a person calls tminus from here: plainly if it is on the path, else by its place."""
+    if shutil.which("tminus"):
+        return "tminus"
+    place = Path(sys.argv[0])
+    return os.path.relpath(place) if place.name == "tminus" else "tminus"
 
 
 def free_folder(lake: Path) -> Path:

@@ -240,9 +240,9 @@ def _end(seen: Observations) -> Iterable[str]:
         yield "You stopped the story before its end."
 
 
-def questions(lake: str) -> list[str]:
-    """Three questions to the kept lake, and what to try next."""
-    ask = f"tminus sql --lake {lake}"
+def questions(lake: str, command: str = "tminus") -> list[str]:
+    """Three questions to the kept lake, and what to try next; `command` is how tminus is called here."""
+    ask = f"{command} sql --lake {lake}"
     return [
         "",
         "Ask the lake (or: duckdb -init " + lake + "/open.sql):",
@@ -250,7 +250,7 @@ def questions(lake: str) -> list[str]:
         "WHERE verdict = 'LEAK' ORDER BY lead_us DESC LIMIT 10\"",
         f'  {ask} "SELECT model, feature, kind, severity, sql FROM findings"',
         f'  {ask} "SELECT scope, mode, who, why FROM control ORDER BY since_us"',
-        "Next: write a tminus.toml of your own and let `tminus check` read it.",
+        f"Next: write a tminus.toml of your own and let `{command} check` read it.",
     ]
 
 
