@@ -164,7 +164,8 @@ class _Group:
 
     def __init__(self, state: EntityPartition, feeds: list[_Feed]) -> None:
         self.state = state
-        self.feeds = feeds
+        # Predictions first: what is told about a change names the read before it.
+        self.feeds = sorted(feeds, key=lambda feed: not isinstance(feed.decoder, PredictionDecoder))
 
     def step(self, until_us: int) -> Effects:
         """Everything that arrives until `until_us`."""

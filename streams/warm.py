@@ -76,7 +76,7 @@ def _walk(witnessed: bool) -> None:
     taken = predictions.sort(_records(asked), topic="asked", partition=0, received_us=_T_US)
     state.on_predictions("asked", "asked/0", taken, predictions.columns(taken), 2)
     state.close()
-    state.forget()
+    state.history.prune(_T_US)
 
 
 def _records(values: Sequence[Mapping[str, object]]) -> list[PlainRecord]:

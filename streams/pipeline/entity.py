@@ -29,6 +29,9 @@ from streams.wire.logs import Sorted
 from streams.wire.outgoing import Written
 from streams.wire.predictions import Prediction
 
+#: Reads remembered per entity and model, to tell by how much a coupled change came after one.
+READS_MAX = 8
+
 
 @dataclass(slots=True)
 class Fence:
@@ -82,7 +85,7 @@ class EntityPartition:
         self._logs: dict[str, list[str]] = {name: [] for name in definitions.sources}
         self._written_logs: list[str] = []
         self._judge = Judge(definitions, self.history, witnessed=witnessed)
-        self._last_read: dict[str, dict[str, int]] = {name: {} for name in self.labels}
+        self._reads: dict[str, dict[str, list[int]]] = {name: {} for name in self.labels}  # newest ones, rising
         self._early: dict[str, list[Written]] = {}  # by log: witnesses of rows that are still to be applied (again)
 
     # -- inputs ---------------------------------------------------------------------------------------------------
@@ -157,9 +160,8 @@ class EntityPartition:
         for name, rows in batches.items():
             model = self.definitions.models[name]
             self._queue(model, log, rows.schema).push(rows)
-            if name in self._last_read:
-                reads = zip(rows.column("entity").to_pylist(), rows.column("read_time_us").to_pylist(), strict=True)
-                self._last_read[name].update(reads)
+            if name in self._reads:
+                self._note_reads(name, rows)
             effects.add("predictions", lake_rows.predictions(model, topic, rows))
             effects.add("prediction_values", lake_rows.prediction_values(model, topic, rows))
         effects.add("dlq", lake_rows.dead_letters(found.rejected))
@@ -241,7 +243,7 @@ class EntityPartition:
             "coverage": self.coverage.snapshot(),
             "labels": {name: labels.snapshot() for name, labels in self.labels.items()},
             "transactions": {name: t.snapshot() for name, t in self.transactions.items()},
-            "last_read": self._last_read,
+            "reads": self._reads,
             "early": {log: [list(msgspec.structs.astuple(r)) for r in found] for log, found in self._early.items()},
             "queues": [[model, log] for model, queues in self.queues.items() for log in queues],
         }
@@ -264,7 +266,7 @@ class EntityPartition:
         for name, labels in self.labels.items():
             labels.restore(state["labels"][name])
             self.transactions[name].restore(state["transactions"][name])
-        self._last_read = {name: dict(reads) for name, reads in state["last_read"].items()}
+        self._reads = {name: {e: list(r) for e, r in reads.items()} for name, reads in state["reads"].items()}
         self._early = {log: [Written(*r) for r in found] for log, found in state["early"].items()}
         self.history.restore(_under(state, "history."))
         for name, engine in self.engines.items():
@@ -384,7 +386,7 @@ class EntityPartition:
     ) -> pa.RecordBatch | None:
         names = ("clock_domain", "entity", "write_time_us", "origin_partition", "origin_offset")
         domains, entities, commits, partitions, offsets = (rows.column(n).to_pylist() for n in names)
-        reads = self._last_read[model.name]
+        reads = self._reads[model.name]
         transactions = self.transactions[model.name]
         domain_out: list[str] = []
         txid_out: list[str] = []
@@ -392,8 +394,8 @@ class EntityPartition:
         for i, txid in enumerate(txids):
             if txid is None or commits[i] is None:
                 continue
-            read = reads.get(entities[i])
-            lead = commits[i] - read if read is not None and read < commits[i] else None
+            before = [read for read in reads.get(entities[i], ()) if read < commits[i]]
+            lead = commits[i] - before[-1] if before else None
             columns: list[str | None] = [f for f in changes.get(i, []) if f in model.features]
             columns = columns or [None]
             found: list[Row] = [
@@ -415,6 +417,14 @@ class EntityPartition:
             domain_out += [domains[i] or ""] * len(new)
             txid_out += [txid] * len(new)
         return coupled_batch(domain_out, txid_out, told) if told else None
+
+    def _note_reads(self, model: str, rows: pa.RecordBatch) -> None:
+        """When each entity was last asked about: evidence for people, so a few reads are enough."""
+        known = self._reads[model]
+        for entity, read_us in zip(
+            rows.column("entity").to_pylist(), rows.column("read_time_us").to_pylist(), strict=True
+        ):
+            known[entity] = sorted([*known.get(entity, ()), read_us])[-READS_MAX:]
 
     def _queue(self, model: Model, log: str, schema: pa.Schema) -> Queue:
         queues = self.queues[model.name]
