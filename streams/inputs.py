@@ -159,7 +159,7 @@ def _consume(consumer: Consumer, topic: str, end: int) -> Chunks:
     found: list[PlainRecord] = []
     is_ended = False
     while not is_ended:
-        for message in consumer.consume(512, 1.0):
+        for message in consumer.consume(512, 0.05):
             error = message.error()
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF:

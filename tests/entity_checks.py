@@ -60,12 +60,15 @@ def assert_accounted(rig: Rig, truth: Truth) -> None:
             assert {k: n for k, n in counted.items() if n} == {k: n for k, n in expected.items() if n}, log
 
 
-def assert_each_verdict_occurs(truth: Truth, times: int = 100) -> None:
-    """A comparison proves something about those verdicts only that were given."""
-    for form in ("served",):
-        found = Counter(v for (*_, of), (v, _) in truth.verdicts.items() if of == form)
-        few = {v: found[v] for v in VERDICTS if found[v] < times}
-        assert not few, f"{form}: expected each verdict {times} times, found {dict(found)}"
+def assert_everything_occurs(truth: Truth, times: int = 100) -> None:
+    """A comparison proves something about those things only that occurred."""
+    found = Counter(v for (*_, form), (v, _) in truth.verdicts.items() if form == "served")
+    assert all(found[v] >= times for v in VERDICTS), f"expected each verdict {times} times, found {dict(found)}"
+    by_time = sum(version.by_time for version in truth.versions)
+    assert by_time >= times, f"expected {times} versions made by time alone, found {by_time}"
+    reasons = {reason for *_, reason in truth.late}
+    assert reasons == {"behind_watermark", "outside_window"}, f"expected both kinds of late rows, found {reasons}"
+    assert len({reason for *_, reason in truth.dead}) >= 6, "expected dead letters of many kinds"
 
 
 def _same(what: str, expected: Counter[Any], found: Counter[Any]) -> None:

@@ -51,8 +51,11 @@ class Rig:
         self.lake = folder / "lake"
         self.names = {source: f"{source}-{self.group}" for source in ("clicks", "users", "predictions")}
         is_kafka = broker is None
+        # The embedded broker gives one record batch per fetch: producers have to make large ones. Their ingest times
+        # are then older than the log by the linger, which the clock error has to cover.
+        self._linger_ms = 2 if is_kafka else 50
         chosen = {
-            "partitions": 4, "clock_error": "20ms" if is_kafka else "100ms", "snapshot_every": "2s",
+            "partitions": 4, "clock_error": "20ms" if is_kafka else "200ms", "snapshot_every": "2s",
             "commit_every": "300ms", "horizon": "3s", "ingest": "" if is_kafka else 'ingest_time = "at"',
         }  # fmt: skip
         self.config = folder / "tminus.toml"
@@ -168,8 +171,8 @@ class Rig:
     def _producer(self, partitioner: str) -> Producer:
         return Producer(
             {
-                "bootstrap.servers": self.bootstrap, "partitioner": partitioner, "linger.ms": 2, "log_level": 2,
-                "enable.idempotence": True, "message.max.bytes": 4_000_000,
+                "bootstrap.servers": self.bootstrap, "partitioner": partitioner, "log_level": 2,
+                "linger.ms": self._linger_ms, "enable.idempotence": True, "message.max.bytes": 4_000_000,
             }
         )  # fmt: skip
 
@@ -326,7 +329,7 @@ def _read(bootstrap: str, topic: str, partition: int, end: int) -> Iterator[Raw]
         until = time.monotonic() + 30
         while offset < end:
             assert time.monotonic() < until, f"{topic}[{partition}]: {offset} of {end} records after 30 s"
-            for message in consumer.consume(1000, 0.2):
+            for message in consumer.consume(1000, 0.05):
                 assert message.error() is None, message.error()
                 assert message.offset() == offset, f"{topic}[{partition}]: a hole before {message.offset()}"
                 offset += 1

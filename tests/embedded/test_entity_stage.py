@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streams.broker.embedded import EmbeddedBroker
-from tests.entity_checks import assert_accounted, assert_each_verdict_occurs, assert_same_cells, truth_of
+from tests.entity_checks import assert_accounted, assert_everything_occurs, assert_same_cells, truth_of
 from tests.rig import Rig
 from tests.worlds.generate import World, afterthoughts
 
@@ -36,13 +36,13 @@ def test_every_cell_is_what_the_oracle_says(begin):
     rig = begin()
     rig.start()
     rig.ready()
-    rig.send(World(seed=11, rows=8_000, per_second=700).shots())
+    rig.send(World(seed=11, rows=8_000, per_second=800).shots())
     rig.settle()
-    rig.send(afterthoughts(12, rig.known(), 1_500))
+    rig.send(afterthoughts(12, rig.known(), 2_500))
     rig.settle()
     assert rig.stop() == [0], rig.errors()
     truth = truth_of(rig)
-    assert_each_verdict_occurs(truth)
+    assert_everything_occurs(truth)
     assert_same_cells(rig, truth)
     assert_accounted(rig, truth)
     replayed = rig.replay()
@@ -57,7 +57,7 @@ def test_five_times_kill_9_leaves_no_trace_in_what_is_computed(begin):
     for _ in range(2):
         rig.start()
     rows = 20_000
-    sending = rig.sending(World(seed=22, rows=rows, per_second=900, users=400).shots())
+    sending = rig.sending(World(seed=22, rows=rows, per_second=1_400, users=400).shots())
     for number in range(5):
         target = int(rows * (number + 1) / 7) + chance.randrange(500)
         rig.until(lambda target=target: rig.applied() > target, f"{target} rows", within_s=40)

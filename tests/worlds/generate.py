@@ -16,6 +16,9 @@ Value = Callable[[int], bytes | None]
 #: How long after a cancel the slow trigger clears the column.
 _TRIGGER_US = 30_000
 
+#: People come and go: each is busy one second in eight, so windows also run empty.
+_PHASES = 8
+
 PAGES = ("home", "search", "offer", "health")
 PLANS = ("free", "pro", "team")
 
@@ -178,7 +181,8 @@ class World:
         made = self.users
         while made < self.rows:
             self._now_us += int(chance.expovariate(self.per_second) * 1e6)
-            user = chance.choice(people)
+            phase = self._now_us // 1_000_000 % _PHASES
+            user = chance.choice(people[phase::_PHASES] if chance.random() < 0.97 else people)
             made += 1
             if chance.random() < self.poison:
                 yield self._poison(chance, user)
