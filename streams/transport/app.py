@@ -35,12 +35,13 @@ class App(faust.App):
     """A Faust app that carries the settings of its batch topics."""
 
     batch_settings: BatchSettings
+    owns_process = False  # set where this app is all that its process does
     _is_doomed = False
 
     def _crash(self, reason: BaseException) -> None:
         """Note the failure; a consumer that lost its group may not find an end, and the others wait for it."""
         super()._crash(reason)
-        if not self._is_doomed:
+        if self.owns_process and not self._is_doomed:
             self._is_doomed = True
             _end_within(SHUTDOWN_S)
 
@@ -148,6 +149,8 @@ def run_app(app: faust.App, *, shutdown_s: float = SHUTDOWN_S) -> int:
     """
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    if isinstance(app, App):
+        app.owns_process = True
     worker = _Worker(app, shutdown_s=shutdown_s, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
     worker.spinner = None
     error: BaseException | None = None
