@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from features.definitions import TimeField
 from features.engine import warm_up
-from features.lineage import canonical, origin_hash, read_id, text_hash, version_ids
+from features.lineage import canonical, origin_hash, read_id, text_hash, value_hash, version_ids
 from features.times import FOREVER_US, NEVER_US
 from tests.features.engines import a_window, an_engine, batch, run
 
@@ -114,9 +114,10 @@ def test_by_event_time_an_older_event_is_kept_and_does_not_replace():
     """Both can be current, depending on which becomes readable first; serving shows the newer."""
     newest = a_window("name", None, window_us=0, column="name")
     engine = an_engine(newest, kinds={"name": "any"}, order="max_event_time")
-    assert told(engine, [{"event_time_us": t, "name": t} for t in (20, 10, 20)], "value") == [("20",), ("10",), ("20",)]
-    held = engine.current(np.array([0]))[0]["name"]
-    assert (held["value"], held["event_time_us"]) == (20, 20)
+    rows = [{"event_time_us": t, "name": name} for t, name in ((20, "a"), (20, "b"), (10, "c"))]
+    found = told(engine, rows, "value", "id")
+    assert [value for value, _ in found] == ["a", "b", "c"]
+    assert engine.current(np.array([0]))[0]["name"] == {"value": "b", "id": found[1][1], "event_time_us": 20}
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_what_runs_over_is_null_and_what_is_not_finite_is_skipped():
     engine = an_engine(
         a_window("total", "sum", column="x"), a_window("ratio", "max", expr="1 / x"), kinds={"x": "number"}
     )
-    rows = [{"x": 0.0}, {"x": 1.7e308}, {"x": 1.7e308}]
+    rows = [{"x": 0.0}, {"x": math.inf}, {"x": 1.7e308}, {"x": 1.7e308}]
     assert [v for f, v in told(engine, rows, "feature", "value_num") if f == "total"] == [0.0, 1.7e308, None]
     assert engine.current(np.array([0]))[0]["ratio"]["value"] == 1 / 1.7e308
 
@@ -183,6 +184,40 @@ def test_entities_of_two_logs_do_not_move_each_other():
     run(engine, at(5, entity="slow"), "events/0")
     assert told(engine, at(10_000, entity="fast"), "entity", log="by-user.s/0") == [("fast",)]
     assert told(engine, at(6, entity="slow"), "entity", "value", log="events/0") == [("slow", "2")]
+
+
+def test_a_row_that_opens_an_older_pane_is_forgotten_in_its_turn():
+    """Out of order, and on time: its pane falls out before the one that was opened first."""
+    engine = an_engine(a_window(window_us=40, panes=4), lateness_us=30)
+    rows = [*at(35, 12), {"entity": "b", "event_time_us": 85}]
+    assert told(engine, rows, "entity", "value", "by_time")[2] == ("a", "1", True)
+
+
+def test_an_entity_moves_with_the_log_that_last_brought_it():
+    """Rows of one entity in two logs make one window; a log moves what it last fed, and only that."""
+    engine = an_engine(a_window(window_us=10, panes=1), lateness_us=100)
+    direct, forwarded = "events/0", "by-user.s/0"
+    run(engine, at(55), direct)
+    assert told(engine, at(155), "value", log=forwarded) == []  # its pane alone is in the window: 1 again
+    run(engine, at(400, entity="b"), direct)
+    assert engine.current(np.array([0]))[0]["f"]["value"] == 1
+    moved = told(engine, at(400, entity="c"), "entity", "value", "by_time", log=forwarded)
+    assert moved[0] == ("a", "0", True)
+
+
+def test_a_window_stays_where_its_log_has_moved_it():
+    """Time that another log has let pass for an entity is not taken back by the log that feeds it next."""
+    engine = an_engine(a_window(), lateness_us=0)
+    run(engine, at(5), "events/0")
+    run(engine, at(1000, entity="b"), "events/0")
+    out = run(engine, at(6), "by-user.s/0")
+    assert out.late.column("reason").to_pylist() == ["outside_window"]
+
+
+def test_the_last_of_two_rows_at_one_time_is_the_one_in_the_log():
+    engine = an_engine(a_window("last", "last", column="x"), kinds={"x": "number"}, lateness_us=10)
+    rows = [{"event_time_us": t, "x": x} for t, x in ((5, 1.0), (5, 2.0), (4, 3.0), (5, -0.0))]
+    assert told(engine, rows, "value", "hash") == [(v, value_hash(float(v))) for v in ("1", "2", "0")]
 
 
 def test_a_window_far_ahead_of_the_wheel_still_falls_due():

@@ -56,6 +56,13 @@ def test_kinds_are_found_by_trial(text, kinds):
     assert columns_of(text) == list(kinds)
 
 
+def test_words_that_only_look_like_columns_are_refused():
+    """Else the clock would come in under the name of a column that no source has."""
+    for text in ("current_date = current_date", "date '2020-01-01' = date '2020-01-02'", "current_timestamp IS NULL"):
+        with pytest.raises(ExpressionError, match="columns alone"):
+            infer_kinds(text)
+
+
 def test_known_kinds_are_kept():
     """A declared text column compared with another is a text, though numbers would fit as well."""
     assert infer_kinds("a = b", {"a": "text", "b": "any"}) == {"a": "text", "b": "text"}
