@@ -68,7 +68,8 @@ class History:
         self._columns |= {name: np.empty(1024, np.uint64) for name in _UINT64}
         self._columns["has_older"] = np.empty(1024, np.bool_)
         self._heads = np.full(1024, -1, np.int64)  # newest row by key
-        self._logs: dict[str, Int64] = {}  # rows of each log, offsets rising
+        self._logs: dict[str, Int64] = {}  # rows of each log, offsets rising; with room to grow
+        self._log_rows: dict[str, int] = {}
 
     def __len__(self) -> int:
         return self._n
@@ -104,8 +105,7 @@ class History:
             columns[name][first:end] = FOREVER_US
         self._n = end
         link(keys, first, self._heads, columns["previous"], columns["has_older"])
-        rows = np.arange(first, end)
-        self._logs[log] = np.concatenate([self._logs[log], rows]) if log in self._logs else rows
+        self._note(log, np.arange(first, end))
 
     def witness(self, log: str, first: int, last: int, sent_us: int | None, acked_us: int) -> None:
         """Versions caused by offsets `first` to `last` of `log` were sent and acknowledged.
@@ -116,9 +116,7 @@ class History:
             Lower bound; None: computed anew from rows already in the log, so perhaps sent before. Of several
             witnesses the least bounds hold.
         """
-        rows = self._logs.get(log)
-        if rows is None:
-            return
+        rows = self._rows_of(log)
         offsets = self._columns["log_offset"][rows]
         touched = rows[np.searchsorted(offsets, first, "left") : np.searchsorted(offsets, last, "right")]
         if sent_us is None:
@@ -169,7 +167,9 @@ class History:
             columns[name] = column[: self._n][keep]
         columns["previous"] = np.where(previous >= 0, place[np.maximum(previous, 0)], -1)
         self._heads = np.where(self._heads >= 0, place[np.maximum(self._heads, 0)], -1)
-        self._logs = {log: place[rows][place[rows] >= 0] for log, rows in self._logs.items()}
+        kept = {log: place[self._rows_of(log)] for log in self._logs}
+        self._logs = {log: rows[rows >= 0] for log, rows in kept.items()}
+        self._log_rows = {log: len(rows) for log, rows in self._logs.items()}
         self._n = int(keep.sum())
 
     def snapshot(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class History:
         state: dict[str, Any] = {name: column[: self._n].copy() for name, column in self._columns.items()}
         names = list(self._logs)
         return {**state, "heads": self._heads.copy(), "logs": names} | {
-            f"log{i}": self._logs[name] for i, name in enumerate(names)
+            f"log{i}": self._rows_of(name).copy() for i, name in enumerate(names)
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -186,6 +186,20 @@ class History:
         self._n = len(self._columns["key"])
         self._heads = np.array(state["heads"])
         self._logs = {name: np.array(state[f"log{i}"]) for i, name in enumerate(state["logs"])}
+        self._log_rows = {log: len(rows) for log, rows in self._logs.items()}
+
+    def _rows_of(self, log: str) -> Int64:
+        return self._logs[log][: self._log_rows[log]] if log in self._logs else np.empty(0, np.int64)
+
+    def _note(self, log: str, rows: Int64) -> None:
+        """Rows of one log, behind those that are there; room doubles."""
+        known, n = self._logs.get(log, np.empty(0, np.int64)), self._log_rows.get(log, 0)
+        if n + len(rows) > len(known):
+            grown = np.empty(max(1024, 2 * (n + len(rows))), np.int64)
+            grown[:n] = known[:n]
+            known = grown
+        known[n : n + len(rows)] = rows
+        self._logs[log], self._log_rows[log] = known, n + len(rows)
 
     def _lower(self, name: str, rows: Int64, value: int) -> None:
         column = self._columns[name]

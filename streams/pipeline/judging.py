@@ -5,6 +5,7 @@ moment, the value that training would join when the label has matured. Both ask 
 that belong to them.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,7 +110,18 @@ class Judge:
         count = len(columns)
         until = np.repeat(reads + model.matures_after_us, count)
         since = np.repeat(reads - self._definitions.run.history_us, count)
-        return self._history.slices(keys, until, since)
+        return self._in_winning_order(model, self._history.slices(keys, until, since))
+
+    def _in_winning_order(self, model: Model, slices: Slices) -> Slices:
+        """Where an older event never replaces a newer one, histories go by event time, then by source order."""
+        features = [self._definitions.features[f] for f in model.features]
+        by_event = np.array([self._definitions.sources[f.source].order == "max_event_time" for f in features], bool)
+        if not by_event.any() or not slices.rows.size:
+            return slices
+        group = slices.group
+        event = np.where(by_event[group % len(features)], self._history.event_time_us[slices.rows], 0)
+        order = np.lexsort((np.arange(slices.rows.size), event, group))
+        return dataclasses.replace(slices, rows=slices.rows[order])
 
     def _judge(
         self,
