@@ -26,7 +26,7 @@ from streams.settings import load_definitions
 from streams.topics import by_topic, topic_specs
 from tests.brokers import fresh
 from tests.oracles.stage_decoding import Raw
-from tests.worlds.generate import CONFIG, FEATURES, Shot, _json_value
+from tests.worlds.generate import CONFIG, FEATURES, LATENESS_US, Shot, _json_value
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,7 +56,8 @@ class Rig:
         self._linger_ms = 2 if is_kafka else 50
         chosen = {
             "partitions": 4, "clock_error": "20ms" if is_kafka else "200ms", "snapshot_every": "2s",
-            "commit_every": "300ms", "horizon": "3s", "ingest": "" if is_kafka else 'ingest_time = "at"',
+            "commit_every": "300ms", "horizon": "3s", "lateness": f"{LATENESS_US}us",
+            "ingest": "" if is_kafka else 'ingest_time = "at"',
         }  # fmt: skip
         self.config = folder / "tminus.toml"
         text = CONFIG.format(prefix=f"{self.group}.", **self.names, **{**chosen, **options})
