@@ -15,7 +15,7 @@ from streams.lake.manifest import decode
 from streams.lake.reader import LakeReader
 from tests.entity_checks import assert_accounted, assert_everything_occurs, assert_same_cells, truth_of
 from tests.rig import Rig
-from tests.worlds.generate import World, afterthoughts
+from tests.worlds.generate import Shot, World, afterthoughts
 
 pytestmark = pytest.mark.kafka
 
@@ -44,18 +44,20 @@ def begin(apache_kafka: Any, tmp_path: Path) -> Iterator[Callable[..., Rig]]:
 
 
 def test_every_cell_is_what_the_oracle_says(begin):
-    """With append times of the broker, two workers, and the same again by a replay."""
+    """With append times of the broker, two workers, a value of 2 MiB, and the same again by a replay."""
     rig = begin()
     rig.start()
     rig.start()
     rig.ready()
     rig.send(World(seed=31, rows=8_000, per_second=800).shots())
+    rig.send([Shot(0, "clicks", None, lambda _: b'{"user_id":"' + b"7" * 2_097_152 + b'"}')])
     rig.settle()
     rig.send(afterthoughts(32, rig.known(), 2_500))
     rig.settle()
     assert rig.stop() == [0, 0], rig.errors()
     truth = truth_of(rig)
     assert_everything_occurs(truth)
+    assert "too_large" in {reason for *_, reason in truth.dead}
     assert_same_cells(rig, truth)
     assert_accounted(rig, truth)
     assert rig.differences(rig.replay()) == SAME
