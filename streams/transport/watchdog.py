@@ -28,6 +28,10 @@ class Reason(StrEnum):
     TASK_ENDED = "task_ended"
 
 
+#: However short the session: a busy machine needs seconds to join, and ending it then makes the storm worse.
+ASSIGNMENT_US_MIN = 10_000_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How long each condition may last, in microseconds."""
@@ -40,7 +44,7 @@ class Limits:
     @classmethod
     def for_session(cls, session_timeout_us: int) -> "Limits":
         """Limits for a group with that session timeout."""
-        return cls(assignment_us=2 * session_timeout_us)
+        return cls(assignment_us=max(2 * session_timeout_us, ASSIGNMENT_US_MIN))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

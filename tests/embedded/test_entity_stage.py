@@ -60,12 +60,12 @@ def test_five_times_kill_9_leaves_no_trace_in_what_is_computed(begin):
     sending = rig.sending(World(seed=22, rows=rows, per_second=1_400, users=400).shots())
     for number in range(5):
         target = int(rows * (number + 1) / 7) + chance.randrange(500)
-        rig.until(lambda target=target: rig.applied() > target, f"{target} rows", within_s=40)
+        rig.until(lambda target=target: rig.applied() > target, f"{target} rows", within_s=90)
         rig.kill(chance.choice(rig.alive()))
         while len(rig.alive()) < 2:
             rig.start()
     sending.join()
-    rig.settle()
+    rig.settle(within_s=120)
     assert set(rig.stop()) == {0}, rig.errors()
     truth = truth_of(rig)
     assert_same_cells(rig, truth)

@@ -73,7 +73,7 @@ class Story:
         found = [json.loads(line) for text in texts for line in text.splitlines() if line.endswith("}")]
         return [line[kind] for line in found if kind in line]
 
-    def until(self, condition, timeout_s: float = 20) -> None:
+    def until(self, condition, timeout_s: float = 60) -> None:
         """Wait for what real processes do in their own time."""
         end = time.monotonic() + timeout_s
         while not condition():
