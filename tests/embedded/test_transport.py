@@ -170,17 +170,18 @@ def test_three_workers_share_topics_of_odd_and_unequal_counts_by_partition_numbe
 def test_kill_9_and_restart_from_the_fence_is_exact(story):
     """Killed between state and commit, between fetch and state, anywhere; committed offsets lag, the state is right."""
     killed = story({"clicks": 3})
-    producing = killed.producing(12_000, per_second=3_000)
+    producing = killed.producing(12_000, per_second=1_500)
     for attempt in range(3):
         worker = killed.start("a")
         seen = len(killed.lines("batch"))
-        killed.until(lambda seen=seen: len(killed.lines("batch")) > seen + 3)
+        # On a busy machine a worker may start so late that nothing is left for it but to be killed.
+        killed.until(lambda seen=seen: len(killed.lines("batch")) > seen + 3 or not producing.is_alive())
         time.sleep(0.13 * attempt)
         worker.kill()
         worker.wait()
     worker = killed.start("a")
     producing.join()
-    killed.until(lambda: len(killed.lines("assigned")) == 4 and killed.is_read())
+    killed.until(killed.is_read)
     assert killed.stop(worker) == 0
     assert killed.is_exact()
 
