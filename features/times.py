@@ -91,11 +91,6 @@ def to_us(stamp: int, unit: Unit) -> int:
     return stamp // 1000 if unit is Unit.NANOSECOND else stamp * unit
 
 
-def is_plausible(time_us: Int64) -> npt.NDArray[np.bool_]:
-    """Which of these microsecond times lie between 1971 and 2099 (bool[n])."""
-    return (time_us >= EARLIEST_US) & (time_us <= LATEST_US)
-
-
 def parse_iso_us(text: str) -> int:
     """Microseconds of an ISO 8601 stamp; a stamp without a zone is UTC.
 

@@ -32,6 +32,7 @@ from streams.transport.records import RawFetch, UndecodableBatchError, iter_reco
 from streams.transport.settings import Hooks
 from streams.units import TEND_EVERY_S, Unit
 from streams.warm import warm
+from streams.wire.decoders import decoder_of
 from streams.wire.forwarding import marker_header, origin_header
 from streams.wire.logs import Foreign, LogDecoder, Sorted
 from streams.wire.outgoing import decode_written
@@ -155,9 +156,7 @@ class EntityWorker(Hooks):
         # Where the counts differ, no row can be relied on to sit with its entity: all of them travel.
         is_direct = is_forwarded or self.counts[source.topic] == self.definitions.run.partitions
         home = tp.partition if is_direct else -1
-        logged = {m.predictions for m in self.definitions.models.values()}
-        kind = PredictionDecoder if source.name in logged else RowDecoder
-        decoder: LogDecoder[Any] = kind(self.definitions, source, home=home)
+        decoder = decoder_of(self.definitions, source, home=home)
         return Log(name, tp.topic, tp.partition, source.name, decoder, is_forwarded, is_direct)
 
     # -- the walk of one fetch ------------------------------------------------------------------------------------

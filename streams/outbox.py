@@ -21,12 +21,10 @@ from streams.clock import now_us
 from streams.pipeline.effects import Publication
 from streams.wire.feature_rows import encode_rows
 from streams.wire.outgoing import DeadLetter, Written, encode
-from streams.wire.records import Headers, Rejected
+from streams.wire.records import LETTER_BYTES_MAX, Headers, Rejected
 
 log = logging.getLogger(__name__)
 
-#: Original bytes that a dead letter keeps; beyond, size and digest.
-LETTER_BYTES_MAX = 262_144
 #: How long a broker may be away before the worker gives up and is restarted.
 DELIVERY_TIMEOUT_MS = 120_000
 #: What a worker ends with when an output could not be delivered.

@@ -28,6 +28,7 @@ from streams.pipeline.entity import EntityPartition
 from streams.pipeline.model import ModelPartition
 from streams.pipeline.rows import findings as finding_rows
 from streams.topics import by_topic
+from streams.wire.decoders import decoder_of
 from streams.wire.forwarding import origin_header
 from streams.wire.logs import Foreign, LogDecoder, Sorted
 from streams.wire.outgoing import Written, decode_written
@@ -283,12 +284,6 @@ def _count(effects: Effects, summary: Summary) -> None:
     summary.late += sizes.get("late", 0)
 
 
-def _decoder(definitions: Definitions, source: Source, home: int | None) -> LogDecoder[Any]:
-    logged = {m.predictions for m in definitions.models.values()}
-    kind = PredictionDecoder if source.name in logged else RowDecoder
-    return kind(definitions, source, home=home)
-
-
 def _from_files(definitions: Definitions, files: dict[str, list[Path]]) -> list[_Group]:
     unknown = sorted(set(files) - set(definitions.sources))
     if unknown:
@@ -300,7 +295,7 @@ def _from_files(definitions: Definitions, files: dict[str, list[Path]]) -> list[
             continue
         source = definitions.sources[name]
         feed = _Feed(
-            f"{source.topic}/0", file_log(source.topic, files[name]), source, _decoder(definitions, source, None)
+            f"{source.topic}/0", file_log(source.topic, files[name]), source, decoder_of(definitions, source, home=None)
         )
         state.attach(feed.name, name)
         feeds.append(feed)
@@ -367,7 +362,7 @@ def _attach(
         return _Feed(name, recorded, None, None)
     is_direct = is_forwarded or counts[source.topic] == definitions.run.partitions
     home = recorded.partition if is_direct else -1
-    feed = _Feed(name, recorded, source, _decoder(definitions, source, home))
+    feed = _Feed(name, recorded, source, decoder_of(definitions, source, home=home))
     feed.is_forwarded = is_forwarded
     state.attach(name, source.name, is_direct=is_direct)
     if is_forwarded:
@@ -382,7 +377,7 @@ def _forwarded(
     found: dict[int, list[Foreign]] = {n: [] for n in range(definitions.run.partitions)}
     for recorded in logs:
         home = recorded.partition if len(logs) == definitions.run.partitions else -1
-        decoder = _decoder(definitions, source, home)
+        decoder = decoder_of(definitions, source, home=home)
         for chunk in recorded.chunks():
             sorted_ = decoder.sort(
                 chunk, topic=recorded.topic, partition=recorded.partition, received_us=AT_ITS_OWN_TIME

@@ -14,10 +14,7 @@ from monitors.verdicts import REASONS, VERDICTS, Finding, Tier, Verdict
 from streams.pipeline.accounting import CLASSES
 from streams.pipeline.pending import Judged
 from streams.wire.outgoing import Written
-from streams.wire.records import Headers, Rejected
-
-#: Original bytes that the lake keeps of a dead letter; beyond, size and digest.
-LETTER_BYTES_MAX = 262_144
+from streams.wire.records import LETTER_BYTES_MAX, Headers, Rejected
 
 Bool = npt.NDArray[np.bool_]
 

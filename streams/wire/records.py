@@ -14,6 +14,8 @@ Headers = list[tuple[str, bytes | None]]
 
 #: Values beyond this are refused: their digest and size are kept, not their bytes.
 VALUE_BYTES_MAX = 1_048_576
+#: Original bytes that a dead letter keeps, on its topic and in the lake; beyond, size and digest.
+LETTER_BYTES_MAX = 262_144
 
 
 #: Instead of a receive time: rows of a file arrive at their write time, else at their event time.
