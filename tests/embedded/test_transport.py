@@ -174,6 +174,7 @@ def test_kill_9_and_restart_from_the_fence_is_exact(story):
     for attempt in range(3):
         worker = killed.start("a")
         seen = len(killed.lines("batch"))
+        killed.until(lambda attempt=attempt: len(killed.lines("assigned")) == attempt + 1)
         # On a busy machine a worker may start so late that nothing is left for it but to be killed.
         killed.until(lambda seen=seen: len(killed.lines("batch")) > seen + 3 or not producing.is_alive())
         time.sleep(0.13 * attempt)
@@ -181,7 +182,7 @@ def test_kill_9_and_restart_from_the_fence_is_exact(story):
         worker.wait()
     worker = killed.start("a")
     producing.join()
-    killed.until(killed.is_read)
+    killed.until(lambda: len(killed.lines("assigned")) == 4 and killed.is_read())
     assert killed.stop(worker) == 0
     assert killed.is_exact()
 
