@@ -1,0 +1,1 @@
+"""Judges of a training set: what of this table could not have been known?"""

@@ -1,0 +1,1 @@
+"""How an audit is told: JSON, JUnit, HTML, a terminal."""
