@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from features import design
 from features.definitions import Definitions, Feature, Kind, Model, Source
 from features.problems import Code, Problem, nearest
 
@@ -59,7 +60,9 @@ def cross_check(definitions: Definitions, places: Mapping[str, str], problems: l
     _check_topics(notes, definitions)
     sources = {name: _with_kinds(notes, definitions, source) for name, source in definitions.sources.items()}
     sources |= {name: _with_type(notes, definitions, sources[name]) for name in logged if name in sources}
-    return msgspec.structs.replace(definitions, sources=sources)
+    definitions = msgspec.structs.replace(definitions, sources=sources)
+    design.check_names(definitions, places, notes.complain)
+    return definitions
 
 
 def _check_source(notes: _Notes, source: Source) -> None:

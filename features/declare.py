@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import UnsetType
 
-from features import declared, tables
+from features import declared, design, tables
 from features.crosscheck import cross_check
-from features.definitions import Definitions, Run
+from features.definitions import Definitions, Precedes, Run
 from features.lineage import text_hash
 from features.problems import Code, DeclarationError, Problem, Where, nearest
 
@@ -165,17 +164,14 @@ class _Reader:
                 )
         return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in content.items()}
 
-    def order(self) -> dict[str, list[dict[str, Any]]]:
-        """The [order] table as declared; its durations are looked at, its names are for `tminus check`."""
+    def order(self) -> dict[str, tuple[Precedes, ...]]:
+        """The [order] table."""
         where, content = self._single("order")
         out = {}
         for event, rules in content.items():
             found = _converted(where, event, rules, list[declared.OrderRule])
-            for rule in found or []:
-                if not isinstance(rule.gap, UnsetType):
-                    where.us(event, rule.gap.min)
-                    where.us(event, rule.gap.max)
-            out[event] = msgspec.to_builtins(found or [])
+            out[event] = tuple(design.precedes(where, event, rule) for rule in found or [])
+        design.check_order(where, out)
         return out
 
     def _single(self, kind: str) -> tuple[Where, dict[str, Any]]:

@@ -161,11 +161,19 @@ class ModelTable(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tags: list[str] | UnsetType = UNSET
 
 
+class ShareTable(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """This share of the gaps is at most so long."""
+
+    share: Annotated[float, Meta(gt=0, lt=1)]
+    within: Duration
+
+
 class GapTable(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How far two events lie apart, at least and at most."""
 
     min: Duration | UnsetType = UNSET
     max: Duration | UnsetType = UNSET
+    quantiles: Annotated[list[ShareTable], Meta(description="How the gaps are distributed, as far as known")] = []
 
 
 class OrderRule(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):

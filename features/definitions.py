@@ -4,7 +4,7 @@ Definitions are data: frozen Structs, one meaning for stream and batch. This fil
 follows from them alone; reading TOML, naming wrong keys and checking across tables is `features.declare`.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -51,6 +51,63 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tags: tuple[str, ...] = ()
 
 
+class Delay(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How long after its anchor something becomes known, microseconds. None: not declared."""
+
+    min_us: int = 0
+    p99_us: int | None = None
+    max_us: int | None = None
+
+    @property
+    def bound_us(self) -> int | None:
+        """What it takes at most: the greatest delay, else that of 99 %."""
+        return self.p99_us if self.max_us is None else self.max_us
+
+
+class FeatureHints(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What of a feature only people and `tminus check` read; it changes no value. Empty or None: not declared."""
+
+    anchor: str = ""  # the event that makes the value known
+    delay: Delay | None = None
+    cadence_us: int | None = None  # refreshed this often
+    inputs: tuple[str, ...] = ()  # features, sources, or columns as source.column
+    forward_dated: bool = False
+    ttl_us: int | None = None
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class LabelHints(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """When the label event happens, and how long after it the label is written; for `tminus check`."""
+
+    anchor: str = ""
+    delay: Delay | None = None
+
+
+class ModelHints(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """When a model is asked, and which columns choose its training rows; for `tminus check`."""
+
+    anchor: str = "prediction"
+    selection: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+class Share(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """This share of the gaps is at most `within_us` microseconds long."""
+
+    share: float
+    within_us: int
+
+
+class Precedes(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An event comes before the event `before`, by this much. `max_us` None: no upper bound."""
+
+    before: str
+    min_us: int = 0
+    max_us: int | None = None
+    shares: tuple[Share, ...] = ()  # ascending
+
+
 class Feature(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One feature: a window aggregate, or the newest value of a column."""
 
@@ -68,7 +125,7 @@ class Feature(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     served_from: Literal["view", "source"] = "view"
     serving_lag_us: int | None = None  # None: not declared, so no upper bound without a stamp
     latency_budget_us: int | None = None
-    hints: dict[str, Any] = {}  # what only `tminus check` reads: anchor, delay, cadence, inputs, ttl, owner ...
+    hints: FeatureHints = FeatureHints()
 
     @property
     def pane_us(self) -> int:
@@ -98,7 +155,7 @@ class Label(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     column: str
     equals: bool | int | float | str
     horizon_us: int
-    hints: dict[str, Any] = {}  # anchor, delay
+    hints: LabelHints = LabelHints()
 
 
 class Fallback(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -124,7 +181,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     settle_us: int = 3_600_000_000
     owner: str = ""
     runbook: str = ""
-    hints: dict[str, Any] = {}  # anchor, selection, tags
+    hints: ModelHints = ModelHints()
 
     @property
     def matures_after_us(self) -> int:
@@ -153,7 +210,7 @@ class Definitions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     features: dict[str, Feature]
     models: dict[str, Model]
     kafka: dict[str, str] = {}  # client settings as declared; they may hold secrets and are no part of the digest
-    order: dict[str, list[dict[str, Any]]] = {}  # what must happen before what, for `tminus check`
+    order: dict[str, tuple[Precedes, ...]] = {}  # what must happen before what, for `tminus check`
     digest: str = ""
 
     def features_of(self, source: str) -> list[Feature]:

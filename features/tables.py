@@ -4,12 +4,11 @@ Each function takes a table whose keys and types are right, notes what contradic
 gives the definition.
 """
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
-from features import declared
+from features import declared, design
 from features.definitions import Fallback, Feature, Label, Model, Source, TimeField
 from features.problems import Code, Where, nearest
 
@@ -58,9 +57,6 @@ def feature(where: Where, name: str, table: declared.FeatureTable) -> Feature:
     """A feature."""
     aggregate = _aggregate(where, table)
     window_us, panes, tumbling = _window(where, table)
-    _check_delay(where, "delay", table.delay)
-    for key in ("cadence", "ttl"):
-        where.us(key, getattr(table, key))
     return Feature(
         name=name,
         source=table.source,
@@ -76,7 +72,7 @@ def feature(where: Where, name: str, table: declared.FeatureTable) -> Feature:
         served_from=table.served_from,
         serving_lag_us=where.maybe_us("serving_lag", table.serving_lag),
         latency_budget_us=where.maybe_us("latency_budget", table.latency_budget),
-        hints=_hints(table, "anchor", "delay", "cadence", "inputs", "forward_dated", "ttl", "owner", "tags"),
+        hints=design.feature_hints(where, table),
     )
 
 
@@ -160,7 +156,7 @@ def model(where: Where, name: str, table: declared.ModelTable) -> Model:
         settle_us=where.us("settle", table.settle, above=0),
         owner=table.owner,
         runbook=table.runbook,
-        hints=_hints(table, "anchor", "selection", "tags"),
+        hints=design.model_hints(table),
     )
 
 
@@ -168,13 +164,12 @@ def _label(where: Where, table: declared.ModelTable) -> Label | None:
     label = table.label
     if isinstance(label, UnsetType):
         return None
-    _check_delay(where, "label.delay", label.delay)
     return Label(
         source=label.source,
         column=label.positive.column,
         equals=label.positive.equals,
         horizon_us=where.us("label.horizon", label.horizon, above=0),
-        hints=_hints(label, "anchor", "delay"),
+        hints=design.label_hints(where, label),
     )
 
 
@@ -188,15 +183,3 @@ def _time(found: str | declared.TimeTable | UnsetType) -> TimeField | None:
 
 def _or_none(value: T | UnsetType) -> T | None:
     return None if isinstance(value, UnsetType) else value
-
-
-def _hints(table: Any, *names: str) -> dict[str, Any]:
-    """Keys that wait for `tminus check`, as declared."""
-    found = {name: msgspec.to_builtins(getattr(table, name)) for name in names if getattr(table, name) is not UNSET}
-    return {name: value for name, value in found.items() if value not in ([], "")}
-
-
-def _check_delay(where: Where, key: str, delay: declared.DelayTable | UnsetType) -> None:
-    if not isinstance(delay, UnsetType):
-        for name in ("min", "p99", "max"):
-            where.us(f"{key}.{name}", getattr(delay, name))

@@ -66,6 +66,18 @@ def parse_duration_us(text: str) -> int:
     return round(float(match[1]) * _DURATION_US[match[2]])
 
 
+def duration_text(us: int) -> str:
+    """A duration as `parse_duration_us` reads it, in the greatest unit that divides it; for people.
+
+    Examples
+    --------
+    >>> duration_text(7_200_000_000), duration_text(1_500), duration_text(0)
+    ('2h', '1500us', '0s')
+    """
+    units = (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000))
+    return next((f"{us // of}{name}" for name, of in units if us and us % of == 0), f"{us}us" if us else "0s")
+
+
 def unit_of(stamp: int) -> Unit | None:
     """The unit in which `stamp` is a time between 1971 and 2099; None if there is none.
 

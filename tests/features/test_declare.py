@@ -7,7 +7,7 @@ import pytest
 
 from features import declared
 from features.declare import declare
-from features.definitions import Definitions, TimeField
+from features.definitions import Definitions, Delay, FeatureHints, TimeField
 from features.problems import Code, DeclarationError, Problem
 
 WHOLE = """
@@ -78,7 +78,7 @@ def test_the_design_example_means_what_it_says():
     assert found.sources["predictions"].topic == "predictions"
     assert found.models["churn"].label is not None
     assert found.models["churn"].label.horizon_us == 30 * 86_400 * 10**6
-    assert found.order["prediction"][0]["before"] == "cancel"
+    assert found.order["prediction"][0].before == "cancel"
 
 
 def test_a_source_brings_only_the_columns_that_something_reads():
@@ -214,7 +214,9 @@ def test_files_merge_and_a_conflict_names_both():
 def test_what_only_check_reads_is_kept():
     """These keys change no value that is computed, so accepting them is no lie."""
     found = read(changed("default = 0", 'default = 0\nttl = "9d"\ndelay = { p99 = "2s" }\nowner = "growth"'))
-    assert found.features["last_login"].hints == {"ttl": "9d", "delay": {"p99": "2s"}, "owner": "growth"}
+    day_us = 86_400_000_000
+    wanted = FeatureHints(ttl_us=9 * day_us, delay=Delay(p99_us=2_000_000), owner="growth")
+    assert found.features["last_login"].hints == wanted
 
 
 def test_the_digest_follows_the_meaning_and_no_secret():
