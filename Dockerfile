@@ -10,7 +10,7 @@ COPY requirements.lock ./
 RUN python -m pip download --no-cache-dir --require-hashes --only-binary :all: -r requirements.lock -d /wheels
 RUN python -m venv /build/tools \
     && /build/tools/bin/pip install --no-cache-dir --no-index --find-links /wheels build hatchling
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE tminus.py _tminus_frames.py ./
 COPY features features
 COPY monitors monitors
 COPY streams streams

@@ -71,7 +71,7 @@ def test_every_file_the_image_is_made_of_is_there_and_let_in():
 def test_the_image_has_all_that_the_wheel_is_made_of():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     needed = {project["project"]["readme"], *project["project"]["license-files"]}
-    needed |= set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    needed |= set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"])
     sources = {s for words in _dockerfile() if words[0] == "COPY" for s in words[1:-1]}
     assert needed <= sources
 
