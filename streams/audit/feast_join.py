@@ -1,0 +1,312 @@
+"""What does Feast's default join return for these moments, and when was it written?
+
+The point-in-time join of Feast's file store: of an entity's rows the newest by event time that is not after the moment
+and, with a time to live, not older than that; of rows with one event time the newest by its created timestamp. That a
+row was *created* after the moment does not keep it from being returned, which is what an audit of it shows.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streams.audit.feast import Repository, View
+from streams.audit.feast_files import FeastError
+from streams.audit.feast_rows import NONE, Moments, Source, asked
+
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+#: Columns of the tables of a `ViewTable`, beside its features.
+ENTITY, PREDICTION_TIME, EVENT_TIME, WRITE_TIME = "__entity", "__prediction_time", "__event_time", "__write_time"
+
+_NOTHING = -1  # no row
+
+
+@dataclass(frozen=True, slots=True)
+class ViewTable:
+    """What the join returns for one view, and the log to judge it by.
+
+    Parameters
+    ----------
+    features
+        Columns of `train` and `log` that are features.
+    train
+        `ENTITY` (text), `PREDICTION_TIME` (int64, microseconds UTC), the features, and the columns to carry.
+    log
+        The rows of the source in the order in which the join prefers them, later is better: `ENTITY`, `EVENT_TIME`,
+        `WRITE_TIME` (int64, microseconds UTC; NULL where no created timestamp is known) and the features. A row counts
+        as written once it has been created *and* its event time has come, as the join cannot return it before.
+        The winning order is by event time (``max_event_time``).
+    rows
+        int64[n]: which row of the entity table each row of `train` is.
+    dropped
+        Entity rows that the join does not return although the entity has rows in the source.
+    duplicates
+        Entity rows that the join does not return because another has the same keys and moment.
+    tied
+        Rows of `train` that come from an event time with several rows of the entity. The newest by created timestamp
+        is taken, as Feast documents; its file store sorts twice by quicksort and may return any of them (feast#3360).
+    has_write_time
+        Whether the view has a created timestamp; without one nothing about it can be verified.
+    notes
+        What a reader of the result must know, one sentence each.
+    """
+
+    view: View
+    features: tuple[str, ...]
+    train: pa.Table
+    log: pa.Table
+    rows: Int64
+    dropped: int
+    duplicates: int
+    tied: int
+    has_write_time: bool
+    notes: tuple[str, ...]
+
+
+def joined(
+    repository: Repository,
+    entity_rows: pa.Table | None,
+    *,
+    moment: str | None = None,
+    views: Collection[str] = (),
+    carry: Sequence[str] = (),
+) -> Iterator[ViewTable]:
+    """Per view, what Feast's default join returns.
+
+    Parameters
+    ----------
+    entity_rows
+        Join keys and moments, as one gives them to ``get_historical_features``; None: the moments of the sources
+        themselves, which the notes say.
+    moment
+        The column of the moments; None: ``event_timestamp``, else the only timestamp column.
+    views
+        Only these; empty: all whose join keys `entity_rows` has.
+    carry
+        Columns of `entity_rows` to take over, such as the label.
+
+    Raises
+    ------
+    FeastError
+        A file, or the entity table, cannot be read as what it should be; no view can be joined.
+    """
+    chosen = [repository.view(name) for name in views] or list(repository.views)
+    if entity_rows is not None and not views:
+        chosen = [view for view in chosen if set(view.join_keys) <= set(entity_rows.column_names)]
+        if not chosen:
+            keys = sorted({", ".join(view.join_keys) for view in repository.views})
+            raise FeastError(
+                f"expected an entity table with the join keys of a view ({'; '.join(keys)}), "
+                f"found the columns {', '.join(entity_rows.column_names)}"
+            )
+    names = [feature for view in chosen for feature in view.features]
+    for view in chosen:
+        source = Source(view)
+        at = _own_moments(repository, view) if entity_rows is None else asked(entity_rows, view, moment)
+        # Feast refuses equal names of two views unless each carries its view's name.
+        shown = {f: f"{view.name}__{f}" if names.count(f) > 1 else f for f in view.features}
+        yield _join(repository, view, source, at, shown, entity_rows, carry)
+
+
+def _join(
+    repository: Repository,
+    view: View,
+    source: Source,
+    at: Moments,
+    shown: dict[str, str],
+    entity_rows: pa.Table | None,
+    carry: Sequence[str],
+) -> ViewTable:
+    code_of_source, code_of_moment = _codes(source.entity, at.entity)
+    if repository.store == "duckdb":  # SQL: NULL keys and times equal nothing
+        code_of_source[~source.is_usable] = _NOTHING
+    order = np.lexsort((source.created, source.event, code_of_source))
+    code, event = code_of_source[order], source.event[order]
+    place, has_rows = newest(code, event, code_of_moment, at.ns, view.ttl_us * 1_000)
+    is_first, is_dropped = np.ones(at.ns.size, np.bool_), np.zeros(at.ns.size, np.bool_)
+    if repository.store == "dask":
+        is_first = _first_of(code_of_moment, at.ns)
+        is_dropped = is_first & has_rows & (place == _NOTHING)
+    rows = np.flatnonzero(is_first & ~is_dropped)
+    place = place[rows]
+    is_tied = (
+        (place > 0) & (code[place - 1] == code[place]) & (event[place - 1] == event[place]) if rows.size else place
+    )
+    take = pa.array(order[place] if order.size else place, mask=place == _NOTHING)
+    train = {ENTITY: at.entity.take(pa.array(rows)), PREDICTION_TIME: pa.array(_us(at.ns[rows]))}
+    train |= {shown[f]: source.table.column(f).take(take) for f in view.features}
+    if entity_rows is not None:
+        train |= {name: entity_rows.column(name).take(pa.array(rows)) for name in carry if name not in train}
+    log, notes = _log(view, source, order, shown)
+    counts = _Counts(int(is_dropped.sum()), int((~is_first).sum()), int(is_tied.sum()))
+    notes = [*([at.note] if at.note else []), *notes, *counts.notes(view.name)]
+    has_write_time = view.created_column is not None
+    names = tuple(shown.values())
+    return ViewTable(
+        view,
+        names,
+        pa.table(train),
+        log,
+        rows,
+        counts.dropped,
+        counts.duplicates,
+        counts.tied,
+        has_write_time,
+        tuple(notes),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    dropped: int
+    duplicates: int
+    tied: int
+
+    def notes(self, view: str) -> Iterator[str]:
+        if self.dropped:
+            yield (
+                f"{view}: the join leaves out {self.dropped:,} entity rows: the entity has rows, but none in the "
+                "window before that moment"
+            )
+        if self.duplicates:
+            yield f"{view}: the join keeps one of equal (entity, moment) and leaves out {self.duplicates:,} entity rows"
+        if self.tied:
+            yield (
+                f"{view}: {self.tied:,} returned rows had to be chosen among several of one event time; the newest by "
+                "created timestamp is taken, and Feast's file store may return any of them (feast#3360)"
+            )
+
+
+def newest(code: Int64, event: Int64, code_asked: Int64, at: Int64, ttl: int) -> tuple[Int64, Bool]:
+    """For each moment the last row of its entity with ``at - ttl <= event <= at``, and whether it has any row.
+
+    Rows are sorted by (code, event), the better one last; times in any one unit, the least int64 is no time. A row
+    without event time is what remains when no other fits, as in Feast. A `ttl` of 0 is for ever.
+
+    Returns
+    -------
+    rows
+        int64[n]: index of the row, -1 where there is none.
+    has_rows
+        bool[n].
+
+    Examples
+    --------
+    >>> code, event = np.array([1, 1, 2]), np.array([10, 20, 5])
+    >>> [part.tolist() for part in newest(code, event, np.array([1, 1, 2, 3]), np.array([20, 9, 15, 15]), 10)]
+    [[1, -1, 2, -1], [True, True, True, False]]
+    """
+    if code.size == 0:
+        return np.full(at.size, _NOTHING), np.zeros(at.size, np.bool_)
+    first = np.searchsorted(code, code_asked, "left")
+    has_rows = np.searchsorted(code, code_asked, "right") > first
+    last = _last_before(code, event, code_asked, at)
+    row = np.where(has_rows & (last >= first), last, _NOTHING)
+    if ttl:
+        stale = (row != _NOTHING) & (event[row] != NONE) & (event[row] < at - ttl)
+        undated = _last_before(code, event, code_asked, np.full(at.size, NONE))
+        row = np.where(stale, np.where(undated >= first, undated, _NOTHING), row)
+    return row, has_rows
+
+
+def _last_before(code: Int64, event: Int64, code_asked: Int64, at: Int64) -> Int64:
+    """Index of the last row with (code, event) not above (code_asked, at); -1 if there is none."""
+    side = np.concatenate([np.zeros(code.size, np.int8), np.ones(at.size, np.int8)])
+    order = np.lexsort((side, np.concatenate([event, at]), np.concatenate([code, code_asked])))
+    rows_so_far = np.cumsum(side[order] == 0) - 1
+    last = np.empty(at.size, np.int64)
+    asked = side[order] == 1
+    last[order[asked] - code.size] = rows_so_far[asked]
+    return last
+
+
+def _log(view: View, source: Source, order: Int64, shown: dict[str, str]) -> tuple[pa.Table, list[str]]:
+    notes = []
+    is_usable = source.is_usable
+    if not is_usable.all():
+        notes.append(
+            f"{view.name}: {int((~is_usable).sum()):,} rows of {view.path.name} have no join key or event time "
+            "and are no evidence"
+        )
+        order = order[is_usable[order]]
+    event, created = source.event[order], source.created[order]
+    undated = created == NONE
+    if view.created_column is None:
+        notes.append(
+            f"{view.name}: no created_timestamp_column, so nothing says when its rows were written: "
+            "its cells cannot be verified"
+        )
+    elif undated.any():
+        notes.append(f"{view.name}: {int(undated.sum()):,} rows have no created timestamp")
+    ahead = ~undated & (event > created)
+    if ahead.any():
+        notes.append(
+            f"{view.name}: {int(ahead.sum()):,} rows were created before their event time; "
+            "they count from their event time on, as in the join"
+        )
+    columns = {
+        ENTITY: source.entity.take(pa.array(order)),
+        EVENT_TIME: pa.array(_us(event)),
+        WRITE_TIME: pa.array(_us(np.maximum(event, created)), mask=undated),
+    }
+    columns |= {shown[f]: source.table.column(f).take(pa.array(order)) for f in view.features}
+    return pa.table(columns), notes
+
+
+def _own_moments(repository: Repository, view: View) -> Moments:
+    """Distinct (entity, event time) of every source that has the view's join keys."""
+    texts, times, names = [], [], []
+    for other in repository.views:
+        if set(view.join_keys) <= set(other.join_keys):
+            source = Source(
+                View(
+                    other.name,
+                    view.join_keys,
+                    other.path,
+                    other.timestamp_field,
+                    None,
+                    0,
+                    (),
+                    other.field_mapping,
+                    other.place,
+                )
+            )
+            usable = source.is_usable
+            texts.append(source.entity.filter(pa.array(usable)))
+            times.append(source.event[usable])
+            if other.path.name not in names:
+                names.append(other.path.name)
+    entity, ns = pa.concat_arrays(texts), np.concatenate(times)
+    codes, _ = _codes(entity, entity.slice(0, 0))
+    rows = np.flatnonzero(_first_of(codes, ns))
+    note = (
+        f"{view.name}: no entity table was given, so the moments are the {rows.size:,} (entity, event time) of "
+        f"{', '.join(names)}: what was asked there had often not been written yet; give the table you train on"
+    )
+    return Moments(entity.take(pa.array(rows)), ns[rows], note)
+
+
+def _codes(*texts: pa.Array) -> tuple[Int64, Int64]:
+    """The same number for the same text in both arrays; a NULL is an entity of its own, as in the join."""
+    ends = len(texts[0])
+    coded = pa.concat_arrays(texts).dictionary_encode(null_encoding="encode")
+    numbers = coded.indices.to_numpy().astype(np.int64)
+    return numbers[:ends], numbers[ends:]
+
+
+def _first_of(code: Int64, at: Int64) -> Bool:
+    """bool[n]: the first row of each (code, at)."""
+    order = np.lexsort((at, code))
+    is_new = np.ones(at.size, np.bool_)
+    is_new[1:] = (np.diff(code[order]) != 0) | (np.diff(at[order]) != 0)
+    first = np.empty(at.size, np.bool_)
+    first[order] = is_new
+    return first
+
+
+def _us(ns: Int64) -> Int64:
+    return np.where(ns == NONE, ns, ns // 1_000)
