@@ -13,7 +13,7 @@ from streams.cli.errors import Exit
 from streams.cli.options import bootstrap_option, config_option, json_option, lake_option, say_json
 
 PACKAGES = ("faust-streaming", "aiokafka", "confluent-kafka", "numpy", "numba", "polars", "pyarrow", "duckdb")
-OURS = ("streams", "monitors", "features")
+OURS = ("streams", "monitors", "features", "tminus")
 #: Clocks further apart than this make verdicts ambiguous: it is the default clock error.
 SKEW_US_MAX = 1_000_000
 _HEARTBEAT_WAIT_S = 2.5
@@ -90,7 +90,8 @@ def packages_check(files: dict[str, str]) -> Check:
     >>> packages_check({"streams": "/a/streams/__init__.py", "features": "/b/features/__init__.py"}).verdict
     'bad'
     """
-    roots = {name: Path(file).resolve().parents[1] for name, file in files.items()}
+    paths = {name: Path(file).resolve() for name, file in files.items()}
+    roots = {name: path.parents[path.name == "__init__.py"] for name, path in paths.items()}
     home = Path(__file__).resolve().parents[2]
     strange = [f"{name} from {root}" for name, root in roots.items() if root != home]
     if strange:

@@ -116,6 +116,8 @@ def test_doctor_sees_a_stranger_among_the_packages(tmp_path: Path):
     stranger = doctor.packages_check(ours | {"features": str(tmp_path / "features" / "__init__.py")})
     assert stranger.verdict == "bad"
     assert "features from" in stranger.found
+    stranger = doctor.packages_check(ours | {"tminus": str(tmp_path / "tminus.py")})
+    assert stranger.found.endswith(f"found tminus from {tmp_path}")
 
 
 def test_every_command_has_help(capsys: Any):
