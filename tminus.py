@@ -274,8 +274,12 @@ def connect(lake: str | os.PathLike[str]) -> duckdb.DuckDBPyConnection:
         raise FileNotFoundError(f"expected a lake in {lake}, found no {script}; a run or a replay of tminus makes one")
     import duckdb
 
+    text, here = script.read_text(encoding="utf-8"), str(script.resolve().parent).replace("'", "''")
+    there = re.search(r"^SET VARIABLE tminus_root = '(.*)';$", text, re.MULTILINE)
+    if there and there[1] != here:  # the lake was moved or copied, and the script names the old place
+        text = text.replace(there[1], here)
     connection = duckdb.connect()
-    connection.execute(script.read_text())
+    connection.execute(text)
     return connection
 
 
