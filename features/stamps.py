@@ -119,10 +119,12 @@ def read_stamps(column: pa.Array, *, bounded: bool = True) -> Stamps:
     features.stamps.StampError: row 1: expected a time between 1971 and 2099, as timestamp, ISO 8601 text, or a number \
 of s, ms, us or ns, found 7
     """
-    try:
-        column = plain(column)
-    except pa.ArrowInvalid:
-        raise StampError(first_not_text(column), "bytes that are no UTF-8 text") from None
+    column = plain(column)
+    if column.type == pa.large_binary():
+        try:
+            column = column.cast(pa.large_utf8())
+        except pa.ArrowInvalid:
+            raise StampError(first_not_text(column), "bytes that are no UTF-8 text") from None
     us, codes = _reader(column.type)(column)
     missing = codes == kernel.MISSING
     if bounded:
