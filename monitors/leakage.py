@@ -37,7 +37,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.times import FOREVER_US, NEVER_US
-from monitors.kernels import intervals
+from monitors.kernels import grouping, intervals
 from monitors.verdicts import REASONS, VERDICTS, Reason, Tier, Verdict
 
 Int64 = npt.NDArray[np.int64]
@@ -294,12 +294,12 @@ def group_rows(
     """How to bring the rows of a log into CSR form: (permutation int64[n], start int64[g + 1]).
 
     Source order is `seq`, else the write time; ties keep the order of rows. Under ``max_event_time`` an older event
-    never replaces a newer one, so the event time comes first.
+    never replaces a newer one, so the event time comes first. Rows of group -1 are left out.
 
     Raises
     ------
     ValueError
-        ``max_event_time`` without event times, or a group outside 0 to `groups` - 1.
+        ``max_event_time`` without event times, or a group outside -1 to `groups` - 1.
 
     Examples
     --------
@@ -307,16 +307,19 @@ def group_rows(
     >>> rows.tolist(), start.tolist()
     ([1, 2, 0], [0, 1, 3, 3])
     """
-    if group.size and (group.min() < 0 or group.max() >= groups):
-        raise ValueError(f"expected groups from 0 to {groups - 1}, found {group.min()} to {group.max()}")
-    keys: list[Int64] = [write_time_us if seq is None else seq, group]
+    if group.size and (group.min() < -1 or group.max() >= groups):
+        raise ValueError(f"expected groups from -1 to {groups - 1}, found {group.min()} to {group.max()}")
+    keys: list[Int64] = [write_time_us if seq is None else seq]
     if order == "max_event_time":
         if event_time_us is None:
             raise ValueError("expected event times, because the order is 'max_event_time'; found none")
-        keys.insert(1, event_time_us)
-    rows = np.lexsort(keys)
-    start = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=groups))])
-    return rows.astype(np.int64), start.astype(np.int64)
+        keys.append(event_time_us)
+    rows = np.arange(group.size)
+    for key in keys:
+        if not grouping.never_falls(key[rows]):  # logs are usually written in order
+            rows = rows[np.argsort(key[rows], kind="stable")]
+    found: tuple[Int64, Int64] = grouping.sort_by_group(group, groups, rows)
+    return found
 
 
 def _find(versions: VersionSet, cells: CellSet, wanted: UInt64 | None) -> Int64:

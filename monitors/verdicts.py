@@ -46,8 +46,8 @@ class Reason(Coded):
     """Why a verdict is not a plain one.
 
     SKEW_AMBIGUOUS comes with skew, same_ms, resolution, in_flight or no_lower_bound; UNVERIFIABLE with no_coverage,
-    no_upper_bound, phantom, placeholder, stamp_unknown or stamp_mismatch; LEAK_OR_STALE with no_coverage where the
-    log has lost the versions that could have been the stale ones.
+    no_upper_bound, phantom, placeholder, stamp_unknown, stamp_mismatch or type_mismatch; LEAK_OR_STALE with
+    no_coverage where the log has lost the versions that could have been the stale ones.
     """
 
     NONE = "none"
@@ -62,6 +62,7 @@ class Reason(Coded):
     STAMP_MISMATCH = "stamp_mismatch"  # the version that the row says it read holds another value
     IN_FLIGHT = "in_flight"  # the read fell between the write and its acknowledgement
     NO_LOWER_BOUND = "no_lower_bound"  # only the acknowledgement is known, and it came after the read
+    TYPE_MISMATCH = "type_mismatch"  # table and log hold values that cannot be compared
 
 
 class Tier(IntEnum):

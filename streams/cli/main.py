@@ -10,7 +10,7 @@ import click
 from streams.cli.errors import explained
 
 #: Command -> the module that holds it, as `command`. In the order in which people meet them.
-COMMANDS = ("demo", "check", "run", "topics", "sql", "alerts", "control", "release", "replay", "doctor")
+COMMANDS = ("demo", "audit", "check", "run", "topics", "sql", "alerts", "control", "release", "replay", "doctor")
 
 
 class LazyGroup(click.Group):

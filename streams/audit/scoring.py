@@ -1,0 +1,67 @@
+"""How much of the score is the leak worth, and which column is too good to be true? Over a sample of the rows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from features import comparison
+from features.plain import plain
+from monitors.audit.outcome import Outcome, TableFinding
+from streams.audit.engine import Audit
+from streams.audit.intake import stamps_of
+from streams.audit.reports.tables import aligned, one
+
+#: Rows that the small model is fitted and scored on.
+ROWS_MAX = 200_000
+
+
+def scored(audit: Audit) -> Outcome:
+    """The outcome with inflation and hints; as it was where no label was named."""
+    if audit.request.label is None:
+        return replace(audit.outcome, inflation_note="no label was named (--label), so no score was measured")
+    from monitors.audit import hints, inflation
+
+    leaky, as_of, batch = _sample(audit)
+    label = _column(batch, audit.request.label)
+    entity = comparison.entity_hashes(_column(batch, audit.request.entity))
+    name = audit.request.prediction_time
+    read = stamps_of(_column(batch, name), audit.train.table, name, 0)
+    seed = audit.request.seed
+    found = inflation.measure(leaky, as_of, label, prediction_time_us=read.us, entity=entity, seed=seed)
+    told: list[TableFinding] = []
+    for feature, column in leaky.items():
+        hint = hints.too_good(feature, column, as_of[feature], label, prediction_time_us=read.us, entity=entity)
+        told += [] if hint is None else [hint]
+    note = f"measured on {batch.num_rows:,} of {audit.outcome.rows:,} rows"
+    outcome = replace(audit.outcome, findings=(*audit.outcome.findings, *told))
+    if isinstance(found, str):
+        return replace(outcome, inflation_note=found)
+    return replace(outcome, inflation=found, inflation_note=note)
+
+
+def _sample(audit: Audit) -> tuple[dict[str, pa.Array], dict[str, pa.Array], pa.RecordBatch]:
+    """Features as they are, as they should have been, and all columns, of whole entities until about `ROWS_MAX`.
+
+    Entities are chosen by their hash, so the sample is the same whatever the order of the rows.
+    """
+    request = audit.request
+    names = [audit.names[i] for i in audit.audited]
+    others = [request.entity, request.prediction_time, request.label]
+    kept: list[tuple[pa.RecordBatch, pa.Table]] = []
+    share = min(1.0, ROWS_MAX / audit.outcome.rows)
+    limit = np.uint64(min(int(2**64 * share), 2**64 - 1))
+    wanted = list(dict.fromkeys([*(name for name in others if name is not None), *names]))
+    for batch, found in aligned(audit, wanted):
+        keep = pa.array(comparison.entity_hashes(_column(batch, request.entity)) <= limit)
+        kept.append((batch.filter(keep), found.select([f"c{i}" for i in audit.audited]).filter(keep)))
+    whole = pa.Table.from_batches([batch for batch, _ in kept]).combine_chunks().to_batches()
+    batch = whole[0] if whole else kept[0][0]
+    results = pa.concat_tables([table for _, table in kept])
+    leaky = {name: plain(_column(batch, name)) for name in names}
+    as_of = {name: one(results, f"c{i}") for name, i in zip(names, audit.audited, strict=True)}
+    return leaky, as_of, batch
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    return batch.column(batch.schema.get_field_index(name))
