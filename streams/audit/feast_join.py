@@ -6,21 +6,23 @@ row was *created* after the moment does not keep it from being returned, which i
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from streams.audit.feast import Repository, View
 from streams.audit.feast_files import FeastError
-from streams.audit.feast_rows import NONE, Moments, Source, asked
+from streams.audit.feast_rows import NONE, Moments, Source, asked, times
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 #: Columns of the tables of a `ViewTable`, beside its features.
-ENTITY, PREDICTION_TIME, EVENT_TIME, WRITE_TIME = "__entity", "__prediction_time", "__event_time", "__write_time"
+ENTITY, PREDICTION_TIME = "__entity", "__prediction_time"
+EVENT_TIME, WRITE_TIME, VISIBLE_TIME = "__event_time", "__write_time", "__visible_time"
 
 _NOTHING = -1  # no row
 
@@ -34,12 +36,13 @@ class ViewTable:
     features
         Columns of `train` and `log` that are features.
     train
-        `ENTITY` (text), `PREDICTION_TIME` (int64, microseconds UTC), the features, and the columns to carry.
+        `ENTITY` (text), `PREDICTION_TIME`, the features, and the columns to carry. Times are timestamps, UTC.
     log
         The rows of the source in the order in which the join prefers them, later is better: `ENTITY`, `EVENT_TIME`,
-        `WRITE_TIME` (int64, microseconds UTC; NULL where no created timestamp is known) and the features. A row counts
-        as written once it has been created *and* its event time has come, as the join cannot return it before.
-        The winning order is by event time (``max_event_time``).
+        `WRITE_TIME` and the features. A row counts as written once it has been created *and* its event time has come:
+        the join cannot return it before. Where no created timestamp is known, it may have been written at any time
+        after its event; then the log has a column `VISIBLE_TIME`, NULL in such rows, so that nothing passes for want
+        of evidence. The winning order is by event time (``max_event_time``).
     rows
         int64[n]: which row of the entity table each row of `train` is.
     dropped
@@ -96,7 +99,8 @@ def joined(
     """
     chosen = [repository.view(name) for name in views] or list(repository.views)
     if entity_rows is not None and not views:
-        chosen = [view for view in chosen if set(view.join_keys) <= set(entity_rows.column_names)]
+        without = left_out(repository, entity_rows.column_names)
+        chosen = [view for view in chosen if view.name not in without]
         if not chosen:
             keys = sorted({", ".join(view.join_keys) for view in repository.views})
             raise FeastError(
@@ -104,12 +108,32 @@ def joined(
                 f"found the columns {', '.join(entity_rows.column_names)}"
             )
     names = [feature for view in chosen for feature in view.features]
+    own: dict[tuple[str, ...], Moments] = {}
     for view in chosen:
         source = Source(view)
-        at = _own_moments(repository, view) if entity_rows is None else asked(entity_rows, view, moment)
+        if entity_rows is not None:
+            at = asked(entity_rows, view, moment)
+        else:
+            at = own[view.join_keys] = own.get(view.join_keys) or _own_moments(repository, view.join_keys)
         # Feast refuses equal names of two views unless each carries its view's name.
         shown = {f: f"{view.name}__{f}" if names.count(f) > 1 else f for f in view.features}
         yield _join(repository, view, source, at, shown, entity_rows, carry)
+
+
+def left_out(repository: Repository, columns: Collection[str] | None) -> dict[str, str]:
+    """What `joined` passes over, and why: what the repository could not read, and views whose keys are not asked for.
+
+    Parameters
+    ----------
+    columns
+        Of the entity table; None: there is none.
+    """
+    lost = dict(repository.unread)
+    for view in repository.views if columns is not None else ():
+        missing = [key for key in view.join_keys if key not in (columns or ())]
+        if missing:
+            lost[view.name] = f"the entity table has no column {', '.join(missing)}"
+    return lost
 
 
 def _join(
@@ -137,13 +161,13 @@ def _join(
         (place > 0) & (code[place - 1] == code[place]) & (event[place - 1] == event[place]) if rows.size else place
     )
     take = pa.array(order[place] if order.size else place, mask=place == _NOTHING)
-    train = {ENTITY: at.entity.take(pa.array(rows)), PREDICTION_TIME: pa.array(_us(at.ns[rows]))}
+    train = {ENTITY: at.entity.take(pa.array(rows)), PREDICTION_TIME: times(at.ns[rows])}
     train |= {shown[f]: source.table.column(f).take(take) for f in view.features}
     if entity_rows is not None:
         train |= {name: entity_rows.column(name).take(pa.array(rows)) for name in carry if name not in train}
     log, notes = _log(view, source, order, shown)
     counts = _Counts(int(is_dropped.sum()), int((~is_first).sum()), int(is_tied.sum()))
-    notes = [*([at.note] if at.note else []), *notes, *counts.notes(view.name)]
+    notes = [*([f"{view.name}: {at.note}"] if at.note else []), *notes, *counts.notes(view.name)]
     has_write_time = view.created_column is not None
     names = tuple(shown.values())
     return ViewTable(
@@ -241,51 +265,40 @@ def _log(view: View, source: Source, order: Int64, shown: dict[str, str]) -> tup
             "its cells cannot be verified"
         )
     elif undated.any():
-        notes.append(f"{view.name}: {int(undated.sum()):,} rows have no created timestamp")
+        notes.append(
+            f"{view.name}: {int(undated.sum()):,} rows have no created timestamp: "
+            "nothing says when they were written, for the others visible = created is assumed"
+        )
     ahead = ~undated & (event > created)
     if ahead.any():
         notes.append(
             f"{view.name}: {int(ahead.sum()):,} rows were created before their event time; "
             "they count from their event time on, as in the join"
         )
-    columns = {
-        ENTITY: source.entity.take(pa.array(order)),
-        EVENT_TIME: pa.array(_us(event)),
-        WRITE_TIME: pa.array(_us(np.maximum(event, created)), mask=undated),
-    }
+    write = times(np.maximum(event, created), source.unit)
+    columns = {ENTITY: source.entity.take(pa.array(order)), EVENT_TIME: times(event), WRITE_TIME: write}
+    if undated.any():
+        columns[VISIBLE_TIME] = pc.if_else(pa.array(undated), pa.scalar(None, write.type), write)
     columns |= {shown[f]: source.table.column(f).take(pa.array(order)) for f in view.features}
     return pa.table(columns), notes
 
 
-def _own_moments(repository: Repository, view: View) -> Moments:
-    """Distinct (entity, event time) of every source that has the view's join keys."""
-    texts, times, names = [], [], []
+def _own_moments(repository: Repository, keys: tuple[str, ...]) -> Moments:
+    """Distinct (entity, event time) of every source that has these join keys."""
+    texts, stamps, names = [], [], []
     for other in repository.views:
-        if set(view.join_keys) <= set(other.join_keys):
-            source = Source(
-                View(
-                    other.name,
-                    view.join_keys,
-                    other.path,
-                    other.timestamp_field,
-                    None,
-                    0,
-                    (),
-                    other.field_mapping,
-                    other.place,
-                )
-            )
-            usable = source.is_usable
-            texts.append(source.entity.filter(pa.array(usable)))
-            times.append(source.event[usable])
-            if other.path.name not in names:
-                names.append(other.path.name)
-    entity, ns = pa.concat_arrays(texts), np.concatenate(times)
+        if set(keys) <= set(other.join_keys):
+            source = Source(replace(other, join_keys=keys, created_column=None, features=()))
+            texts.append(source.entity.filter(pa.array(source.is_usable)))
+            stamps.append(source.event[source.is_usable])
+            names.append(other.path.name)
+    entity, ns = pa.concat_arrays(texts), np.concatenate(stamps)
     codes, _ = _codes(entity, entity.slice(0, 0))
     rows = np.flatnonzero(_first_of(codes, ns))
     note = (
-        f"{view.name}: no entity table was given, so the moments are the {rows.size:,} (entity, event time) of "
-        f"{', '.join(names)}: what was asked there had often not been written yet; give the table you train on"
+        f"no entity table was given, so the moments are the {rows.size:,} (entity, event time) of "
+        f"{', '.join(dict.fromkeys(names))}: what happened then had often not been written yet; "
+        "give the table that you train on"
     )
     return Moments(entity.take(pa.array(rows)), ns[rows], note)
 
@@ -306,7 +319,3 @@ def _first_of(code: Int64, at: Int64) -> Bool:
     first = np.empty(at.size, np.bool_)
     first[order] = is_new
     return first
-
-
-def _us(ns: Int64) -> Int64:
-    return np.where(ns == NONE, ns, ns // 1_000)

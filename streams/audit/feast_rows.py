@@ -51,6 +51,7 @@ class Source:
         self.event = _file_stamps(view, self.table, view.timestamp_field)
         created = view.created_column
         self.created = _file_stamps(view, self.table, created) if created else np.full(self.event.size, NONE)
+        self.unit = _finer([self.table.schema.field(name).type.unit for name in stamps])
         self.is_usable = has_key & (self.event != NONE)
 
 
@@ -147,3 +148,20 @@ def _ns(column: pa.ChunkedArray) -> Int64:
     numbers = kind.cast(pa.timestamp("ns", kind.type.tz)).cast(pa.int64())
     ns: Int64 = numbers.fill_null(NONE).to_numpy().astype(np.int64)
     return ns
+
+
+def times(ns: Int64, unit: str = "us") -> pa.Array:
+    """Timestamps in UTC from nanoseconds; `NONE` is NULL.
+
+    Examples
+    --------
+    >>> times(np.array([1_700_000_000_000_000_000, NONE]), "s").cast(pa.int64()).to_pylist()
+    [1700000000, None]
+    """
+    per_unit = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000}[unit]
+    return pa.array(ns // per_unit, pa.timestamp(unit, "UTC"), mask=ns == NONE)
+
+
+def _finer(units: Sequence[str]) -> str:
+    """The finest of the units, microseconds at most: how finely times are written is evidence, too."""
+    return next(unit for unit in ("us", "ms", "s") if unit in [u.replace("ns", "us") for u in units])

@@ -12,7 +12,7 @@ import pytest
 from streams.audit import feast_join
 from streams.audit.feast import View, read_repository
 from streams.audit.feast_files import FeastError
-from streams.audit.feast_join import ENTITY, EVENT_TIME, PREDICTION_TIME, WRITE_TIME, joined
+from streams.audit.feast_join import ENTITY, EVENT_TIME, PREDICTION_TIME, VISIBLE_TIME, WRITE_TIME, joined, left_out
 
 #: One case a line, `answer` as Feast 0.67.0 gave it: its file store ("dask") and its DuckDB store.
 ANSWERS = [json.loads(line) for line in (Path(__file__).parent / "feast_answers.jsonl").read_text().splitlines()]
@@ -46,6 +46,15 @@ service = FeatureService(name="v1", features=[stats[["trips"]], doubled])
 
 def stamps(us: list[int | None], unit: str = "us", tz: str | None = None) -> pa.Array:
     return pa.array(us, pa.timestamp("us")).cast(pa.timestamp(unit)).cast(pa.timestamp(unit, tz))
+
+
+def us(column: pa.ChunkedArray) -> list[int | None]:
+    return column.cast(pa.int64()).to_pylist()
+
+
+def shown(table: pa.Table) -> list[dict[str, object]]:
+    at = table.column_names.index(PREDICTION_TIME)
+    return table.set_column(at, PREDICTION_TIME, table.column(at).cast(pa.int64())).to_pylist()
 
 
 def write(root: Path, definitions: str = DEFINITIONS, settings: str = SETTINGS, **files: pa.Table) -> Path:
@@ -88,9 +97,9 @@ def test_the_folder_above_feature_repo_will_do(tmp_path):
 
 def test_a_value_that_was_not_yet_written_is_returned_and_its_writing_is_in_the_log(tmp_path):
     [table] = joined(read_repository(write(tmp_path)), ASKED, carry=["label"])
-    assert table.train.to_pylist() == [{ENTITY: "a", PREDICTION_TIME: BASE_US, "trips": 99, "label": 1}]
-    assert table.log.column(WRITE_TIME).to_pylist() == [BASE_US - HOUR_US, BASE_US + 2_700_000_000]
-    assert table.log.column(EVENT_TIME).to_pylist() == [BASE_US - HOUR_US, BASE_US - 60_000_000]
+    assert shown(table.train) == [{ENTITY: "a", PREDICTION_TIME: BASE_US, "trips": 99, "label": 1}]
+    assert us(table.log.column(WRITE_TIME)) == [BASE_US - HOUR_US, BASE_US + 2_700_000_000]
+    assert us(table.log.column(EVENT_TIME)) == [BASE_US - HOUR_US, BASE_US - 60_000_000]
     assert (table.rows.tolist(), table.dropped, table.has_write_time, table.notes) == ([0], 0, True, ())
 
 
@@ -140,15 +149,40 @@ def test_a_view_without_a_created_column_has_no_write_times_and_it_is_said(tmp_p
     definitions = DEFINITIONS.replace(', created_timestamp_column="created"', "")
     [table] = joined(read_repository(write(tmp_path, definitions)), ASKED)
     assert not table.has_write_time
-    assert table.log.column(WRITE_TIME).to_pylist() == [None, None]
+    assert us(table.log.column(WRITE_TIME)) == us(table.log.column(EVENT_TIME))  # not before it happened
+    assert table.log.column(VISIBLE_TIME).to_pylist() == [None, None]
     assert "nothing says when its rows were written" in table.notes[0]
+
+
+def test_a_row_without_created_timestamp_may_have_been_written_whenever(tmp_path):
+    holed = STATS.set_column(2, "created", stamps([BASE_US, None], "ms"))
+    [table] = joined(read_repository(write(tmp_path, stats=holed)), ASKED)
+    assert us(table.log.column(VISIBLE_TIME)) == [BASE_US, None]
+    assert us(table.log.column(WRITE_TIME)) == [BASE_US, BASE_US - 60_000_000]
+    assert "1 rows have no created timestamp" in table.notes[0]
+
+
+def test_the_unit_of_the_stamps_is_kept_as_evidence_of_how_fine_they_are(tmp_path):
+    coarse = STATS.set_column(1, "ts", stamps([BASE_US, BASE_US], "s")).set_column(
+        2, "created", stamps([BASE_US] * 2, "ms")
+    )
+    [table] = joined(read_repository(write(tmp_path, stats=coarse)), ASKED)
+    assert table.log.schema.field(WRITE_TIME).type == pa.timestamp("ms", "UTC")
+
+
+def test_views_whose_keys_are_not_asked_for_are_named(tmp_path):
+    other = "orders = FeatureView(name='orders', entities=[Entity(name='trips')], source=stats_source)\n"
+    repository = read_repository(write(tmp_path, DEFINITIONS + other))
+    assert [table.view.name for table in joined(repository, ASKED)] == ["stats"]
+    assert left_out(repository, ASKED.column_names)["orders"] == "the entity table has no column trips"
+    assert "orders" not in left_out(repository, None)
 
 
 def test_a_row_created_before_its_event_time_counts_from_its_event_time(tmp_path):
     """The join cannot return a forecast before its time has come, so it is not in the running before."""
     ahead = STATS.set_column(2, "created", stamps([BASE_US - 2 * HOUR_US, BASE_US - 60_000_000]))
     [table] = joined(read_repository(write(tmp_path, stats=ahead)), ASKED)
-    assert table.log.column(WRITE_TIME).to_pylist() == [BASE_US - HOUR_US, BASE_US - 60_000_000]
+    assert us(table.log.column(WRITE_TIME)) == [BASE_US - HOUR_US, BASE_US - 60_000_000]
     assert "1 rows were created before their event time" in table.notes[0]
 
 
@@ -174,7 +208,7 @@ def test_texts_as_moments_and_keys_are_read(tmp_path):
     numbered = STATS.set_column(0, "driver_id", pa.array([7, 7]))
     asked = pa.table({"driver_id": ["7"], "event_timestamp": ["2024-01-01T01:00:00+01:00"]})
     [table] = joined(read_repository(write(tmp_path, stats=numbered)), asked)
-    assert table.train.to_pylist() == [{ENTITY: "7", PREDICTION_TIME: BASE_US, "trips": 99}]
+    assert shown(table.train) == [{ENTITY: "7", PREDICTION_TIME: BASE_US, "trips": 99}]
 
 
 def test_equal_feature_names_carry_the_name_of_their_view(tmp_path):
