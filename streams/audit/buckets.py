@@ -12,7 +12,7 @@ from features import comparison, numerals
 from features.kinds import Kind
 from features.plain import plain
 from monitors.audit.judging import History, Judged, judge_feature
-from monitors.kernels import intervals
+from monitors.kernels import grouping, intervals
 from monitors.leakage import CellSet, Verdicts, covered
 from monitors.verdicts import REASONS, Reason, Tier
 from streams.audit.examples import example_of
@@ -94,6 +94,7 @@ class BucketJudge:
 
     def judge(self, train: pa.Table, tables: dict[int, pa.Table]) -> None:
         """Judge every cell whose entity is in this bucket."""
+        train = _by_entity(train)
         groups = Grouping(_keys(train, "#entity"))
         reads = _Reads.of(self.taken, train, groups)
         self.watches.train(train, reads.p_hi_us)
@@ -213,6 +214,13 @@ def _incomparable(cells: CellSet) -> Judged:
         np.zeros(n, np.int64),
     )
     return Judged(verdicts, none)
+
+
+def _by_entity(train: pa.Table) -> pa.Table:
+    """Rows of one entity side by side, so that its history is in the cache when the next of them is judged."""
+    number = Grouping(_keys(train, "#entity"))
+    order, _ = grouping.sort_by_group(number.train, len(number), np.arange(train.num_rows))
+    return train if grouping.never_falls(order) else train.take(pa.array(order))
 
 
 def _array(table: pa.Table, name: str) -> Int64:

@@ -33,6 +33,10 @@ from streams.audit.telling import outcome_of
 
 #: Rows need room as they are, sorted, as hashes and as verdicts; measured on wide logs of numbers.
 _BYTES_PER_BYTE = 4
+#: Buckets of about this size are judged fastest, on disk or not: histories stay in the processor's cache. One million
+#: rows against five million versions: 6.6 s of CPU time in 24 buckets, 11.4 s in one.
+_BUCKET_BYTES = 128 * 2**20
+_BUCKETS_IN_MEMORY_MAX = 64
 #: Open files at a time, for all stores together.
 _FILES_MAX = 512
 
@@ -113,7 +117,8 @@ def _plan(request: Request, train: TrainRoles, logs: list[LogRoles], closing: Ex
     """In memory if all of it fits; else as many buckets as make one fit."""
     needed = _BYTES_PER_BYTE * (train.table.nbytes + sum(log.table.nbytes for log in logs))
     if needed <= request.memory_bytes:
-        return _Plan(1, None, by_hash(1))
+        buckets = min(_BUCKETS_IN_MEMORY_MAX, 1 + needed // _BUCKET_BYTES)
+        return _Plan(buckets, None, by_hash(buckets))
     folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="tminus-audit-")))
     most = max(2, _FILES_MAX // (len(logs) + 2))
     buckets = min(most, 1 + 2 * needed // max(request.memory_bytes, 1))
