@@ -1,9 +1,10 @@
-"""Contracts that follow from code: `python -m docs.generate` writes them, a test fails when they are stale."""
+"""Contracts and pictures that follow from code: `python -m docs.generate` writes them, a test fails when they are stale."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from docs.pictures import pictures
 from features.declared import json_schema
 from streams.topics import TABLE, Row
 
@@ -15,6 +16,7 @@ def generated() -> dict[str, str]:
     return {
         "schemas/tminus.schema.json": _text(json_schema()),
         "asyncapi.json": _text(asyncapi()),
+        **pictures(),
     }
 
 

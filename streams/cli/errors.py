@@ -57,7 +57,7 @@ KINDS = {
     "streams.stories.flights.StoryError": Kind("TM210", Exit.USAGE, "install what is missing, then try again"),
     "streams.cli.supervisor.StageFailed": Kind("TM211", Exit.FINDINGS, "its own words stand above"),
     "streams.audit.request.AuditError": Kind("TM213", Exit.BAD_DATA, "see: tminus audit --help"),
-    "streams.audit.tables.TableError": Kind("TM214", Exit.BAD_DATA, "see: tminus audit --help"),
+    "streams.audit.unreadable.TableError": Kind("TM214", Exit.BAD_DATA, "see: tminus audit --help"),
     "streams.cli.errors.Missing": Kind("TM212", Exit.USAGE, "see: tminus --help"),
 }
 
