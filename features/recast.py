@@ -1,7 +1,6 @@
 """How does a value of the log look in the type of the training set?"""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +11,7 @@ from features.numerals import numerals
 from features.plain import is_texts, plain
 from features.stamps import read_stamps
 
+_COUNTABLE = (Kind.NUMBER, Kind.BOOL)
 _REFUSALS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OverflowError, ValueError)
 
 
@@ -45,7 +45,7 @@ def _reader(column: pa.Array, wanted: pa.DataType) -> Callable[[pa.Array], pa.Ar
     """A function that casts a column or raises one of `_REFUSALS`."""
     own, target = kind_of(column.type), kind_of(wanted)
     is_text = is_texts(column.type)
-    if target is Kind.NUMBER and not pa.types.is_decimal(wanted) and own in {Kind.NUMBER, Kind.BOOL, Kind.TEXT}:
+    if target is Kind.NUMBER and not pa.types.is_decimal(wanted) and (is_text or own in _COUNTABLE):
         return lambda part: _numbers(part, wanted)
     if target is Kind.BOOL and (own is Kind.NUMBER or is_text):
         return _truths
@@ -114,14 +114,14 @@ def _one_by_one(column: pa.Array, wanted: pa.DataType, read: Callable[[pa.Array]
         values, index = encoded.dictionary, encoded.indices
     except pa.ArrowNotImplementedError:  # nested
         values, index = column, None
-    tried: list[Any] = []
+    tried = [pa.nulls(0, wanted)]
     for row in range(len(values)):
         try:
             one = read(values.slice(row, 1))
-            tried.append((one if one.type == wanted else one.cast(wanted))[0])
+            tried.append(one if one.type == wanted else one.cast(wanted))
         except _REFUSALS:
-            tried.append(pa.scalar(None, wanted))
-    found = pa.concat_arrays([pa.array([scalar.as_py()], wanted) for scalar in tried] or [pa.array([], wanted)])
+            tried.append(pa.nulls(1, wanted))
+    found = pa.concat_arrays(tried)
     return found if index is None else found.take(index)
 
 
