@@ -1,0 +1,1 @@
+"""The design phase: which declared features can be known at prediction time?"""
