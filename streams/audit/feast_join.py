@@ -151,15 +151,14 @@ def _join(
     order = np.lexsort((source.created, source.event, code_of_source))
     code, event = code_of_source[order], source.event[order]
     place, has_rows = newest(code, event, code_of_moment, at.ns, view.ttl_us * 1_000)
+    is_empty = has_rows & (place == _NOTHING)
     is_first, is_dropped = np.ones(at.ns.size, np.bool_), np.zeros(at.ns.size, np.bool_)
     if repository.store == "dask":
         is_first = _first_of(code_of_moment, at.ns)
-        is_dropped = is_first & has_rows & (place == _NOTHING)
+        is_dropped = is_first & is_empty
     rows = np.flatnonzero(is_first & ~is_dropped)
     place = place[rows]
-    is_tied = (
-        (place > 0) & (code[place - 1] == code[place]) & (event[place - 1] == event[place]) if rows.size else place
-    )
+    is_tied = _is_tied(code, event, place) if order.size else np.zeros(rows.size, np.bool_)
     take = pa.array(order[place] if order.size else place, mask=place == _NOTHING)
     train = {ENTITY: at.entity.take(pa.array(rows)), PREDICTION_TIME: times(at.ns[rows])}
     train |= {shown[f]: source.table.column(f).take(take) for f in view.features}
@@ -167,6 +166,11 @@ def _join(
         train |= {name: entity_rows.column(name).take(pa.array(rows)) for name in carry if name not in train}
     log, notes = _log(view, source, order, shown)
     counts = _Counts(int(is_dropped.sum()), int((~is_first).sum()), int(is_tied.sum()))
+    if repository.store == "duckdb" and is_empty.any():
+        notes.append(
+            f"{view.name}: {int(is_empty.sum()):,} entity rows come back empty: the entity has rows, but none in the "
+            "window before that moment; such a cell cannot be verified"
+        )
     notes = [*([f"{view.name}: {at.note}"] if at.note else []), *notes, *counts.notes(view.name)]
     has_write_time = view.created_column is not None
     names = tuple(shown.values())
@@ -182,6 +186,13 @@ def _join(
         has_write_time,
         tuple(notes),
     )
+
+
+def _is_tied(code: Int64, event: Int64, place: Int64) -> Bool:
+    """bool[n]: whether the row before has the same entity and event time; the chosen is the last of its like."""
+    before = place - 1
+    tied: Bool = (place > 0) & (code[before] == code[place]) & (event[before] == event[place])
+    return tied
 
 
 @dataclass(frozen=True, slots=True)

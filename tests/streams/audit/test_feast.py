@@ -196,6 +196,14 @@ def test_what_the_join_leaves_out_is_counted(tmp_path):
     assert [note.partition(" ")[2][:20] for note in table.notes] == ["the join leaves out ", "the join keeps one o"]
 
 
+def test_the_duckdb_store_returns_such_rows_empty_and_it_is_said(tmp_path):
+    settings = SETTINGS + "offline_store:\n    type: duckdb\n"
+    asked = pa.table({"driver_id": ["a"], "event_timestamp": stamps([BASE_US - 3 * HOUR_US])})
+    [table] = joined(read_repository(write(tmp_path, settings=settings)), asked)
+    assert (table.train.column("trips").to_pylist(), table.dropped) == ([None], 0)
+    assert "1 entity rows come back empty" in table.notes[0]
+
+
 def test_a_choice_among_equal_event_times_is_counted(tmp_path):
     """The file store's sorts are not stable: which of them it returns is luck (feast#3360)."""
     tied = pa.concat_tables([STATS, STATS.slice(1)])
@@ -336,6 +344,14 @@ def test_an_entity_table_that_cannot_be_joined_is_an_error(asked, message, tmp_p
     with pytest.raises(FeastError) as caught:
         list(joined(read_repository(write(tmp_path)), pa.table(asked)))
     assert message in str(caught.value)
+
+
+def test_a_source_or_a_table_without_rows_is_joined_like_any_other(tmp_path):
+    """Feast returns NULL for every entity that has no row."""
+    [table] = joined(read_repository(write(tmp_path, stats=STATS.slice(0, 0))), ASKED)
+    assert table.train.column("trips").to_pylist() == [None]
+    [table] = joined(read_repository(write(tmp_path)), ASKED.slice(0, 0))
+    assert (table.train.num_rows, table.log.num_rows) == (0, 2)
 
 
 def test_a_file_without_timestamps_is_an_error(tmp_path):
