@@ -27,6 +27,9 @@ _PARQUET_SUFFIXES = {".parquet", ".pq", ".parq"}
 #: Bytes that one value takes once read, where its width is not fixed: a text of this length and its offset.
 _TEXT_BYTES = 24
 
+#: A damaged footer or page fails in many ways, not all of them Arrow's own.
+_DAMAGE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, OverflowError, MemoryError)
+
 #: Bytes that may lie in the buffers of all columns of one Parquet file together.
 _BUFFERS_BYTES = 1 << 26
 
@@ -176,11 +179,9 @@ def _open_parquet(path: Path, files: tuple[Path, ...], added: tuple[dict[str, st
     schemas: list[pa.Schema] = []
     rows = nbytes = 0
     for file, extra in zip(files, added, strict=True):
-        with _parquet(file) as parquet:
-            schema = parquet.schema_arrow.remove_metadata()
-            held = sum(parquet.metadata.row_group(g).total_byte_size for g in range(parquet.num_row_groups))
-            rows += parquet.metadata.num_rows
-            nbytes += max(held, parquet.metadata.num_rows * sum(_width(kind) for kind in schema.types))
+        schema, held, count = _footer(file)
+        rows += count
+        nbytes += max(held, count * sum(_width(kind) for kind in schema.types))
         for name in extra:
             if name not in schema.names:
                 schema = schema.append(pa.field(name, pa.string()))
@@ -199,6 +200,16 @@ def _open_parquet(path: Path, files: tuple[Path, ...], added: tuple[dict[str, st
     return Table(path, merged, rows, nbytes, False, files, added)
 
 
+def _footer(file: Path) -> tuple[pa.Schema, int, int]:
+    """Columns, bytes when unpacked, rows."""
+    with _parquet(file) as parquet:
+        try:
+            held = sum(parquet.metadata.row_group(g).total_byte_size for g in range(parquet.num_row_groups))
+            return parquet.schema_arrow.remove_metadata(), held, parquet.metadata.num_rows
+        except _DAMAGE as error:
+            raise _cut(file, error) from None
+
+
 def _width(kind: pa.DataType) -> int:
     try:
         return int(kind.byte_width)
@@ -213,13 +224,17 @@ def _parquet(file: Path, columns: int = 1) -> "pq.ParquetFile":
     buffer_bytes = min(1 << 20, max(1 << 12, _BUFFERS_BYTES // max(columns, 1)))
     try:
         return pq.ParquetFile(file, pre_buffer=False, buffer_size=buffer_bytes, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
-        found = f"found one that is cut or damaged ({_reason(error)})"
-        raise TableError(f"{file}: expected a whole Parquet file, {found}; write it again") from None
+    except _DAMAGE as error:
+        raise _cut(file, error) from None
 
 
-def _reason(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(". ")[:200]
+def _cut(file: Path, error: BaseException) -> TableError:
+    found = f"found one that is cut or damaged ({_reason(error)})"
+    return TableError(f"{file}: expected a whole Parquet file, {found}; write it again")
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip().split("\n")[0].rstrip(". ") or type(error).__name__)[:200]
 
 
 def _parquet_batches(table: Table, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
@@ -231,22 +246,23 @@ def _parquet_batches(table: Table, columns: Sequence[str], rows: int) -> Iterato
                 try:
                     # No threads: what they read ahead is memory that nobody has bounded.
                     for batch in parquet.iter_batches(rows, row_groups=groups, columns=own, use_threads=False):
+                        batch.validate(full=True)  # without checksums damage may look like text or a list
                         yield _fitted(batch, wanted, extra, file)
-                except (OSError, pa.ArrowException) as error:
+                except _DAMAGE as error:
                     raise _damaged(file, parquet, groups, own, error) from None
 
 
 def _damaged(
-    file: Path, parquet: "pq.ParquetFile", groups: list[int], columns: Sequence[str], error: Exception
+    file: Path, parquet: "pq.ParquetFile", groups: list[int], columns: Sequence[str], error: BaseException
 ) -> TableError:
     """Row groups were read together: find the one that is damaged."""
     bad = groups[0]
     for group in groups:
         bad = group
         try:
-            for _ in parquet.iter_batches(row_groups=[group], columns=columns, use_threads=False):
-                pass
-        except (OSError, pa.ArrowException):
+            for batch in parquet.iter_batches(row_groups=[group], columns=columns, use_threads=False):
+                batch.validate(full=True)
+        except _DAMAGE:
             break
     first = sum(parquet.metadata.row_group(g).num_rows for g in range(bad))
     found = f"found damage in row group {bad} (rows from {first} on): {_reason(error)}"

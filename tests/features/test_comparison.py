@@ -79,6 +79,12 @@ def test_floats_agree_with_the_twin_and_with_their_texts(values):
     assert [[bool(a == b) for a in column] for b in column] == [[same(a, b) for a in values] for b in values]
 
 
+def test_what_is_too_long_for_64_bits_does_not_wrap_around():
+    found = hashes(of([str(2**64 - 1), str(2**64), str(2**64 + 1), "0", "1"]), Kind.NUMBER)
+    assert len(set(found.tolist())) == 5
+    assert found[0] == hashes(of([2**64 - 1], pa.uint64()), Kind.NUMBER)[0]
+
+
 @given(ints, floats)
 def test_an_integer_equals_the_float_that_is_exactly_it(integer, number):
     for whole in (integer, int(number) if math.isfinite(number) and abs(number) < 2**63 else 1):

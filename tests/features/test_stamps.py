@@ -44,6 +44,7 @@ def test_the_kernel_is_compiled():
         (pa.array([T_US // 10**6], pa.uint32()), "s"),
         (pa.array([str(T_US // 1000)]), "ms"),
         (pa.array([f"{T_US // 1000}.0"]), "ms"),
+        (pa.array([str(T_US * 1000 + 999)]), "ns"),
         (pa.array(["1.700000000123456e9"]), "s"),
         (pa.array([Decimal(T_US)]), "us"),
         (pa.array([Decimal("1700000000.123456")]), "s"),
@@ -91,6 +92,23 @@ def test_every_type_means_the_same_instant(column, unit):
 def test_a_text_shows_its_instant_and_its_resolution(text, us, unit_us):
     found = read([text])
     assert (int(found.us[0]), found.unit_us) == (us, unit_us)
+
+
+@pytest.mark.parametrize(
+    ("values", "unit_us"),
+    [
+        ([1_700_000_000.0], 1_000_000),
+        ([1_700_000_000.5], 1_000),
+        ([1_700_000_000.1234565], 1),
+        ([1_700_000_000_000.5], 1),
+        ([1_700_000_000.0, 1_700_000_000.5], 1_000_000),
+        ([1_700_000_000, 1_700_000_000_000], 1_000_000),
+        (["2023-11-14T22:13:20.123", "2023-11-14"], DAY_US),
+    ],
+)
+def test_the_coarsest_stamp_shows_the_resolution_of_a_column(values, unit_us):
+    """A finer claim would acquit by microseconds that nobody wrote."""
+    assert read(values).unit_us == unit_us
 
 
 @given(columns_us)
