@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streams.cli.options import progress, progress_end
-from streams.cli.quantities import COVERS, DURATION, MOMENT, SIZE, TOLERANCE
+from streams.cli.quantities import COVERS, DURATION, MOMENT, RESOLUTION, SIZE, TOLERANCE
 
 if TYPE_CHECKING:
     from monitors.audit.outcome import Outcome
@@ -17,12 +17,11 @@ _FILE = click.Path(path_type=Path)
 
 
 @click.command("audit")
-@click.argument("train", type=_FILE)
+@click.argument("train", type=_FILE, required=False)
 @click.option(
     "--log",
     "logs",
     multiple=True,
-    required=True,
     type=_FILE,
     metavar="LOG",
     help="Row versions, Parquet or CSV, wide or long; may be given again.",
@@ -60,7 +59,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--resolution",
-    type=DURATION,
+    type=RESOLUTION,
     metavar="DURATION",
     help="How coarse the log's times are.  [found from at least 200 stamps, else the column's unit]",
 )
@@ -73,7 +72,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--prediction-resolution",
-    type=DURATION,
+    type=RESOLUTION,
     default="1us",
     metavar="DURATION",
     help="How coarse TRAIN's prediction times are.  [1us]",
@@ -105,6 +104,12 @@ _FILE = click.Path(path_type=Path)
 @click.option("--horizon", type=DURATION, metavar="DURATION", help="How long after the prediction a label may come.")
 @click.option("--extracted-at", type=MOMENT, metavar="TIME", help="When TRAIN was built.  [newest write of the logs]")
 @click.option("--stamp", metavar="NAME", help="Column of LOG stamped by the application.  [updated_at if present]")
+@click.option(
+    "--feast",
+    type=_FILE,
+    metavar="REPO",
+    help="Instead of --log: a Feast repository, whose join is made again; TRAIN is its entity table, or left away.",
+)
 @click.option("--json", "as_json", metavar="PATH", help="The report as JSON; - is standard output.")
 @click.option("--html", type=_FILE, metavar="PATH", help="The report as one HTML file.")
 @click.option("--junit", type=_FILE, metavar="PATH", help="The report for CI, as JUnit XML.")
@@ -123,7 +128,7 @@ _FILE = click.Path(path_type=Path)
     help="Bound on memory; larger inputs are sorted on disk.  [half of the machine's]",
 )
 def command(
-    train: Path,
+    train: Path | None,
     as_json: str | None,
     html: Path | None,
     junit: Path | None,
@@ -137,26 +142,21 @@ def command(
     TRAIN has one row per entity and prediction time, LOG every version of the same columns with the time of its
     write. Times are timestamps, ISO 8601 text, or integers in s, ms, us or ns.
     """
-    from streams.audit.engine import audit
-    from streams.audit.reports.document import document
-    from streams.audit.reports.tables import write_cells, write_corrected
-    from streams.audit.scoring import scored
-
-    request = _request(train, options)
-    for path in (html, junit, corrected, cells, None if as_json in (None, "-") else Path(str(as_json))):
-        _check_place(path)
+    feast: Path | None = options.pop("feast")
+    request = _request(train, options, feast)
+    reports = [html, junit, corrected, cells, None if as_json in (None, "-") else Path(str(as_json))]
+    _check_places(reports, [*([train] if train is not None else []), *request.logs])
     try:
-        with audit(request, wants_rows=bool(corrected or cells), told=progress) as found:
-            outcome = scored(found)
-            if cells is not None:
-                progress(f"writing {cells}")
-                write_cells(found, cells)
-            if corrected is not None:
-                progress(f"writing {corrected}")
-                write_corrected(found, corrected)
+        if feast is None:
+            outcome = _of_files(request, cells, corrected)
+        else:
+            moment = None if options["prediction_time"] == "prediction_time" else options["prediction_time"]
+            outcome = _of_feast(feast, train, request, moment, cells, corrected)
     finally:
         progress_end()
     if as_json is not None:
+        from streams.audit.reports.document import document
+
         _say(document(outcome), as_json)
     if html is not None:
         from streams.audit.reports import html as page
@@ -173,6 +173,42 @@ def command(
     return status(outcome, fail_on)
 
 
+def _of_files(request: "Request", cells: Path | None, corrected: Path | None) -> "Outcome":
+    from streams.audit.engine import audit
+    from streams.audit.reports.tables import write_cells, write_corrected
+    from streams.audit.scoring import scored
+
+    with audit(request, wants_rows=bool(corrected or cells), told=progress) as found:
+        outcome = scored(found)
+        if cells is not None:
+            progress(f"writing {cells}")
+            write_cells(found, cells)
+        if corrected is not None:
+            progress(f"writing {corrected}")
+            write_corrected(found, corrected)
+    return outcome
+
+
+def _of_feast(
+    repo: Path,
+    train: Path | None,
+    request: "Request",
+    moment: str | None,
+    cells: Path | None,
+    corrected: Path | None,
+) -> "Outcome":
+    from streams.audit.feast_audit import audit_repository
+    from streams.audit.reports.tables import write_table
+
+    if train is None and (cells is not None or corrected is not None):
+        raise click.UsageError("--cells and --corrected need TRAIN: without it there is no table whose rows they are")
+    found = audit_repository(repo, train, request, moment=moment, told=progress)
+    for path, table in ((cells, found.cells), (corrected, found.corrected)):
+        if path is not None and table is not None:
+            write_table(table, path)
+    return found.outcome
+
+
 def status(outcome: "Outcome", fail_on: str) -> int:
     """1 if the outcome has what `fail_on` names, else 0."""
     from monitors.verdicts import Verdict
@@ -185,12 +221,16 @@ def status(outcome: "Outcome", fail_on: str) -> int:
     return 0
 
 
-def _request(train: Path, options: dict[str, Any]) -> "Request":
+def _request(train: Path | None, options: dict[str, Any], feast: Path | None) -> "Request":
     from streams.audit.request import Request
     from streams.cli.quantities import half_of_memory
 
+    if feast is not None and options["logs"]:
+        raise click.UsageError("expected --feast or --log, found both: the repository names its own files")
+    if feast is None and (train is None or not options["logs"]):
+        raise click.UsageError("expected TRAIN and at least one --log LOG (or --feast REPO)")
     return Request(
-        train=train,
+        train=train if train is not None else Path(),
         logs=options["logs"],
         entity=options["entity"],
         prediction_time=options["prediction_time"],
@@ -217,10 +257,19 @@ def _request(train: Path, options: dict[str, Any]) -> "Request":
     )
 
 
-def _check_place(path: Path | None) -> None:
-    """A report that could not be written is found out before an hour of work, not after it."""
-    if path is not None and not path.absolute().parent.is_dir():
-        raise click.UsageError(f"{path}: expected a folder that exists, found none")
+def _check_places(written: list[Path | None], read: list[Path]) -> None:
+    """A report that could not be written, or not without a loss, is found out before an hour of work, not after it."""
+    taken = {path.absolute().resolve() for path in read}
+    for path in written:
+        if path is None:
+            continue
+        if not path.absolute().parent.is_dir():
+            raise click.UsageError(f"{path}: expected a folder that exists, found none")
+        if path.is_dir():
+            raise click.UsageError(f"{path}: expected the name of a file to write, found a folder")
+        if path.absolute().resolve() in taken:
+            raise click.UsageError(f"{path}: expected a file of its own, found TRAIN, a LOG or another report")
+        taken.add(path.absolute().resolve())
 
 
 def _say(document: dict[str, Any], where: str) -> None:

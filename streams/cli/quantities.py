@@ -8,14 +8,19 @@ import click
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*$", re.IGNORECASE)
 
+#: A century: longer durations are slips of the hand, and times may be added to them without overflow.
+DURATION_MAX_US = 100 * 365 * 86_400_000_000
 #: Less would not hold one batch of rows.
 MEMORY_MIN = 16 * 2**20
 
 
 class Duration(click.ParamType):
-    """Microseconds of "250ms", "30s", "5m"."""
+    """Microseconds of "250ms", "30s", "5m"; at least `least_us`."""
 
     name = "duration"
+
+    def __init__(self, least_us: int = 0) -> None:
+        self.least_us = least_us
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The duration, or a complaint with examples."""
@@ -24,9 +29,12 @@ class Duration(click.ParamType):
         if isinstance(value, int):
             return value
         try:
-            return parse_duration_us(value)
+            found = parse_duration_us(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if not self.least_us <= found <= DURATION_MAX_US:
+            self.fail(f"expected {self.least_us} us to 36500d, found {value!r}", param, ctx)
+        return found
 
 
 class Moment(click.ParamType):
@@ -108,6 +116,8 @@ class Size(click.ParamType):
 
 
 DURATION, MOMENT, COVERS, TOLERANCE, SIZE = Duration(), Moment(), Covers(), Tolerance(), Size()
+#: A stamp is an interval, and an interval of nothing would hold no instant.
+RESOLUTION = Duration(least_us=1)
 
 
 def half_of_memory() -> int:
