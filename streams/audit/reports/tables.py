@@ -42,6 +42,13 @@ def write_corrected(audit: Audit, path: Path) -> None:
             write(pa.RecordBatch.from_arrays(columns, names=batch.schema.names))
 
 
+def write_table(table: pa.Table, path: Path) -> None:
+    """A table, Parquet or CSV by the name of the file."""
+    with _written(path) as write:
+        for batch in table.combine_chunks().to_batches():
+            write(batch)
+
+
 def aligned(audit: Audit, columns: list[str]) -> Iterator[tuple[pa.RecordBatch, pa.Table]]:
     """Batches of TRAIN, each with the results of its rows."""
     ranges = audit.results.ranges()
