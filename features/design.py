@@ -65,11 +65,11 @@ def precedes(where: Where, event: str, rule: declared.OrderRule) -> Precedes:
 
 
 def check_order(where: Where, order: Mapping[str, tuple[Precedes, ...]]) -> None:
-    """Complain about rules that no history can fulfil together, naming the cycle."""
+    """Complain about rules that no course of events can fulfil together, naming the cycle."""
     cycle = Order(order).conflict()
     if cycle:
         says = ", ".join(map(str, cycle))
-        where.complain(Code.CONTRADICTION, cycle[0].rule.first, f"no history can fulfil all of these: {says}")
+        where.complain(Code.CONTRADICTION, cycle[0].rule.first, f"no course of events can fulfil all of these: {says}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """Which of two events comes first, and how far apart can they lie?
 
 The rules of `[order]` are difference constraints: `t(after) - t(before)` has a least and may have a greatest value. The
-tightest bound between any two events is a shortest path over them (Bellman-Ford), and rules that no history can fulfil
-are a cycle of negative length, which is named. A bound that only the order gives is strict (Dill, "Timing assumptions
-and verification of finite-state concurrent systems", 1989): it counts steps below the microsecond.
+tightest bound between any two events is a shortest path over them (Bellman-Ford), and rules that no course of events
+can fulfil are a cycle of negative length, which is named. A bound that only the order gives is strict (Dill, "Timing
+assumptions and verification of finite-state concurrent systems", 1989): it counts steps below the microsecond.
 """
 
 import math
@@ -108,7 +108,7 @@ class Order:
         return Bound(-back.us, -back.steps)
 
     def is_before(self, first: str, then: str) -> bool:
-        """Does `first` come strictly before `then` in every history that the rules allow?"""
+        """Does `first` come strictly before `then` in every course of events that the rules allow?"""
         return self.least(first, then) > _HERE
 
     def why_most(self, first: str, then: str) -> list[Edge]:
@@ -124,7 +124,7 @@ class Order:
         return self.why_most(then, first)[::-1]
 
     def conflict(self) -> list[Edge]:
-        """Rules, one after the other around a cycle, that no history can fulfil together; empty if there are none."""
+        """Rules around a cycle that no course of events can fulfil together; empty if there are none."""
         return self._settle(dict.fromkeys(self.events, (_HERE, None)))
 
     def _from(self, first: str) -> Bounds:

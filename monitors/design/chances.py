@@ -4,16 +4,19 @@ Whatever else is unknown lies between its tightest bounds, and a share between t
 so the answer is an interval that holds for every distribution that the declarations allow.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from features.definitions import Precedes
-from features.order import Order
+from features.order import Edge, Order, Rule
 from monitors.design.words import KnownShare
 
 Us = int | float
+Delays = Iterable[tuple[Us, float]]
+
+_NOTHING = KnownShare(0.0, 1.0)
 
 
-def known_share(order: Order, anchor: str, asked: str, delays: Iterable[tuple[Us, float]], least_us: int) -> KnownShare:
+def known_share(order: Order, anchor: str, asked: str, delays: Delays, least_us: int) -> KnownShare:
     """Bounds of the share of predictions with `t(anchor) + delay <= t(asked)`.
 
     Parameters
@@ -31,20 +34,36 @@ def known_share(order: Order, anchor: str, asked: str, delays: Iterable[tuple[Us
     >>> known_share(order, "departure", "scheduled", [(0, 0.0)], 0)
     KnownShare(low=0.6, high=0.6)
     """
-    low, high = 0.0, 1.0
+    found = [share for _, share, _ in shares_by_rule(order, anchor, asked, delays, least_us)]
+    low = max((share.low for share in found), default=0.0)
+    return KnownShare(low, max(low, min((share.high for share in found), default=1.0)))
+
+
+def shares_by_rule(
+    order: Order, anchor: str, asked: str, delays: Delays, least_us: int
+) -> Iterator[tuple[Rule, KnownShare, list[Edge]]]:
+    """What each rule with quantiles tells by itself, where it tells something, and the rules that connect it."""
     for rule in order.rules:
         if not rule.gap.shares:
             continue
-        # The anchor follows the rule's later event, or the prediction does; the rest of the way has bounds.
-        room = (order.least(rule.first, asked).us - order.most(rule.then, anchor).us,
-                order.most(rule.first, asked).us - order.least(rule.then, anchor).us)  # fmt: skip
-        need = (-order.most(rule.then, asked).us - order.most(anchor, rule.first).us,
-                -order.least(rule.then, asked).us - order.least(anchor, rule.first).us)  # fmt: skip
-        for delay_us, left in delays:
-            low = max(low, _within(rule.gap, room[0] - delay_us)[0] - left)
-            low = max(low, 1 - _below(rule.gap, need[1] + delay_us)[1] - left)
-        high = min(high, _within(rule.gap, room[1] - least_us)[1], 1 - _below(rule.gap, need[0] + least_us)[0])
-    return KnownShare(low, max(low, high))
+        # The anchor follows the rule's later event: it is known if the gap is short enough.
+        room = (
+            order.least(rule.first, asked).us - order.most(rule.then, anchor).us,
+            order.most(rule.first, asked).us - order.least(rule.then, anchor).us,
+        )
+        low = max((_within(rule.gap, room[0] - us)[0] - left for us, left in delays), default=0.0)
+        short = KnownShare(max(0.0, low), _within(rule.gap, room[1] - least_us)[1])
+        if short != _NOTHING:
+            yield rule, short, [*order.why_most(rule.first, asked), *order.why_least(rule.then, anchor)]
+        # The prediction follows it: it is known if the gap is long enough.
+        need = (
+            -order.most(rule.then, asked).us - order.most(anchor, rule.first).us,
+            -order.least(rule.then, asked).us - order.least(anchor, rule.first).us,
+        )
+        low = max((1 - _below(rule.gap, need[1] + us)[1] - left for us, left in delays), default=0.0)
+        long = KnownShare(max(0.0, low), 1 - _below(rule.gap, need[0] + least_us)[0])
+        if long != _NOTHING:
+            yield rule, long, [*order.why_least(anchor, rule.first), *order.why_least(rule.then, asked)]
 
 
 def _within(gap: Precedes, us: Us) -> tuple[float, float]:

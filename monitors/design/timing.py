@@ -1,7 +1,7 @@
 """Is a feature's value known when the model is asked?
 
 The anchor makes the value known, a delay later; the order bounds how long before the prediction the anchor lies. What
-holds in every history that the order allows is proved; what holds in some of them is said to be so.
+holds in every course of events that the order allows is proved; what holds in some of them is said to be so.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from features.definitions import Delay, Feature
 from features.order import Bound
 from features.times import duration_text
-from monitors.design.chances import known_share
+from monitors.design.chances import known_share, shares_by_rule
 from monitors.design.question import Question, told
 from monitors.design.words import Design, KnownShare, Reason, Ruling
 
@@ -81,7 +81,7 @@ def _unordered(question: Question, feature: Feature, arrival: Arrival, facts: tu
     anchor, asked = feature.hints.anchor, question.asked
     share = _share(question, feature, arrival)
     why = Reason(f"nothing in [order] puts {anchor} before {asked}, so it may come after it")
-    return Ruling(Design.SOMETIMES, (*facts, why, *_share_told(share)), None, share)
+    return Ruling(Design.SOMETIMES, (*facts, why, *_share_told(question, feature, arrival, share)), None, share)
 
 
 def _too_late(
@@ -94,11 +94,15 @@ def _too_late(
     is_late = p99_us is not None and p99_us > gap_us
     if gap_us < arrival.least_us:
         why = Reason(f"so the gap can be shorter than the least delay, {duration_text(arrival.least_us)}")
-        reasons = (*facts, why, *_share_told(share))
+        reasons = (*facts, why, *_share_told(question, feature, arrival, share))
         found.append(Ruling(Design.SOMETIMES, reasons, gap_us - arrival.least_us, share))
     elif max_us is not None and max_us > gap_us and not is_late:
         why = Reason(f"so the greatest delay, {duration_text(max_us)}, can be longer than the gap")
-        found.append(Ruling(Design.SOMETIMES, (*facts, why, *_share_told(share)), gap_us - max_us, share))
+        found.append(
+            Ruling(
+                Design.SOMETIMES, (*facts, why, *_share_told(question, feature, arrival, share)), gap_us - max_us, share
+            )
+        )
     if p99_us is not None and is_late:
         why = Reason(f"so more than 1 % may come too late: the p99 of the delay is {duration_text(p99_us)}")
         found.append(Ruling(Design.LATE_BY_DESIGN, (*facts, why), gap_us - p99_us, share))
@@ -153,17 +157,30 @@ def _delay_told(name: str, delay: Delay) -> str:
 
 def _share(question: Question, feature: Feature, arrival: Arrival) -> KnownShare | None:
     """The share of the predictions at which the value is known; None if nothing is declared that tells."""
-    delays = [] if arrival.max_us is None else [(arrival.max_us + arrival.period_us, 0.0)]
-    delays += [] if arrival.p99_us is None else [(arrival.p99_us + arrival.period_us, _BEYOND_P99)]
-    anchor, least = feature.hints.anchor, question.order.least(feature.hints.anchor, question.asked)
-    known = known_share(question.order, anchor, question.asked, delays, arrival.least_us)
-    always = max((1 - left for us, left in delays if us <= least.us), default=0.0)
+    anchor, asked, order = feature.hints.anchor, question.asked, question.order
+    delays = _delays(arrival)
+    known = known_share(order, anchor, asked, delays, arrival.least_us)
+    always = max((1 - left for us, left in delays if us <= order.least(anchor, asked).us), default=0.0)
     share = KnownShare(max(known.low, always), max(known.high, always))
     return None if share == KnownShare(0.0, 1.0) else share
 
 
-def _share_told(share: KnownShare | None) -> tuple[Reason, ...]:
-    return (Reason(f"so it is known for {share} of the predictions"),) if share else ()
+def _share_told(question: Question, feature: Feature, arrival: Arrival, share: KnownShare | None) -> list[Reason]:
+    """The quantiles that give the share, and the share."""
+    if share is None:
+        return []
+    by_rule = shares_by_rule(question.order, feature.hints.anchor, question.asked, _delays(arrival), arrival.least_us)
+    reasons = []
+    for rule, _, edges in by_rule:
+        quantiles = ", ".join(f"{100 * s.share:.4g} % within {duration_text(s.within_us)}" for s in rule.gap.shares)
+        said = f"{rule.then} comes after {rule.first}: {quantiles}"
+        reasons += [*told(edges), Reason(said, f"{rule.place} quantiles")]
+    return [*dict.fromkeys(reasons), Reason(f"so it is known for {share} of the predictions")]
+
+
+def _delays(arrival: Arrival) -> list[tuple[int, float]]:
+    found = [] if arrival.max_us is None else [(arrival.max_us + arrival.period_us, 0.0)]
+    return found if arrival.p99_us is None else [*found, (arrival.p99_us + arrival.period_us, _BEYOND_P99)]
 
 
 def _at_least(us: int) -> str:

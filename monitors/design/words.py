@@ -15,15 +15,15 @@ class Design(StrEnum):
     (False, False, True)
     """
 
-    NEVER_KNOWABLE = "NEVER_KNOWABLE"  # in no history that the order allows
+    NEVER_KNOWABLE = "NEVER_KNOWABLE"  # in no course of events that the order allows
     DERIVED_FROM_LABEL = "DERIVED_FROM_LABEL"  # made from the label's own column or data set
     MUTABLE_BY_LABEL = "MUTABLE_BY_LABEL"  # changed after the prediction, and training takes the latest value
     ROW_SELECTION_LEAK = "ROW_SELECTION_LEAK"  # training rows are chosen by what came after the prediction
-    SOMETIMES = "SOMETIMES"  # in some histories that the order allows, and not in others
+    SOMETIMES = "SOMETIMES"  # in some courses that the order allows, and not in others
     WINDOW_OVERRUN = "WINDOW_OVERRUN"  # complete or refreshed only after the prediction
     LATE_BY_DESIGN = "LATE_BY_DESIGN"  # more than 1 % may come too late
     UNDECLARED = "UNDECLARED"  # too little is declared to prove anything
-    KNOWABLE = "KNOWABLE"  # in every history that the order allows
+    KNOWABLE = "KNOWABLE"  # in every course of events that the order allows
 
     def rank(self) -> int:
         """Place from the worst, 0, on."""

@@ -1,4 +1,4 @@
-"""The order of events: tightest bounds, against every history on a grid; conflicts, by name."""
+"""The order of events: tightest bounds, against every course of events on a grid; conflicts, by name."""
 
 import pytest
 from hypothesis import given, settings
@@ -32,9 +32,9 @@ def rounded(bound):
 
 @given(rules)
 @settings(deadline=None, max_examples=150)
-def test_bounds_are_as_tight_as_the_histories_allow(rules):
+def test_bounds_are_as_tight_as_the_courses_allow(rules):
     """A looser bound would call possible what is not; a tighter one would prove what is false."""
-    order, found = order_of(rules), twin.histories(EVENTS, rules)
+    order, found = order_of(rules), twin.courses(EVENTS, rules)
     if order.conflict():
         assert found["a"].size == 0
         return
@@ -62,7 +62,7 @@ def test_a_conflict_is_a_cycle_that_really_conflicts(rules):
     if cycle:
         assert [edge.end for edge in cycle] == [edge.start for edge in (*cycle[1:], cycle[0])]
         named = [(e.rule.first, e.rule.then, e.rule.gap.min_us, e.rule.gap.max_us) for e in cycle]
-        assert twin.histories(EVENTS, named)["a"].size == 0
+        assert twin.courses(EVENTS, named)["a"].size == 0
 
 
 @given(rules)

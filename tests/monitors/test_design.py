@@ -1,4 +1,4 @@
-"""The design phase: every rule by example, and its proofs against every history on a grid."""
+"""The design phase: every rule by example, and its proofs against every course of events on a grid."""
 
 import tomllib
 from pathlib import Path
@@ -85,6 +85,7 @@ def login(delay: str, more: str = "") -> str:
         (login('min = "1s"', 'cadence = "10s"'), ["WINDOW_OVERRUN"], -1 * SECOND_US),
         (login('max = "4s"'), ["KNOWABLE"], 6 * SECOND_US),
         (login('max = "10s"'), ["KNOWABLE"], 0),
+        (login('min = "10s", max = "10s"'), ["KNOWABLE"], 0),
         (login('p99 = "10s"'), ["KNOWABLE"], 0),
         (login('p99 = "4s"'), ["KNOWABLE"], 6 * SECOND_US),
         (login('max = "4s"', 'serving_lag = "7s"'), ["SOMETIMES"], -1 * SECOND_US),
@@ -261,7 +262,7 @@ delays = st.tuples(*[st.none() | st.integers(0, 2).map(lambda n: n * twin.UNIT)]
 
 @given(rules, st.sampled_from(EVENTS), delays)
 @settings(deadline=None, max_examples=300)
-def test_no_history_contradicts_a_proof(rules, anchor, delay):
+def test_no_course_of_events_contradicts_a_proof(rules, anchor, delay):
     """KNOWABLE: in all of them; NEVER: in none; SOMETIMES and late: in some and not in others."""
     if order_of(rules).conflict():
         return
@@ -269,7 +270,7 @@ def test_no_history_contradicts_a_proof(rules, anchor, delay):
     least, p99, most = (None if d is None else given_us.pop(0) for d in delay)
     hints = FeatureHints(anchor=anchor, delay=Delay(min_us=least or 0, p99_us=p99, max_us=most))
     design = judge(with_order(order_of(rules).declared, hints))[0].design
-    found = twin.histories(EVENTS, rules)
+    found = twin.courses(EVENTS, rules)
     bound = p99 if most is None else most
     at_best = twin.known(found, anchor, least or 0)
     at_worst = at_best if bound is None else twin.known(found, anchor, bound)

@@ -1,6 +1,6 @@
-"""What can be known at prediction time, by trying every history on a small grid of instants.
+"""What can be known at prediction time, by trying every course of events on a small grid of instants.
 
-Imports nothing of ours and knows no shortest paths: it lays out all instants of all events, keeps the histories that
+Imports nothing of ours and knows no shortest paths: it lays out all instants of all events, keeps the courses that
 fulfil every rule, and looks. "Before" is at least one instant of the grid, so durations are multiples of `UNIT`: even
 a chain of all events fits between two of them.
 """
@@ -11,8 +11,8 @@ UNIT = 4  # more than the steps of any chain of at most four events
 REACH = 26  # instants on either side of the prediction: beyond every finite bound of three rules, and a delay
 
 
-def histories(events, rules):
-    """{event: instants} of all histories that fulfil the rules; the first event is the prediction, at 0.
+def courses(events, rules):
+    """{event: instants} of all courses that fulfil the rules; the first event is the prediction, at 0.
 
     rules: (first, then, least, most) in instants; least 0 means "before, by nobody knows how little"; most None.
     """
@@ -28,7 +28,7 @@ def histories(events, rules):
     return {event: np.broadcast_to(instants, good.shape)[good] for event, instants in at.items()}
 
 
-def known(histories, event, delay):
-    """In which of the histories is what `event` makes known, `delay` later, known at the prediction?"""
-    at = histories[event]
+def known(courses, event, delay):
+    """In which of the courses is what `event` makes known, `delay` later, known at the prediction?"""
+    at = courses[event]
     return (at < 0) & (at + delay <= 0)

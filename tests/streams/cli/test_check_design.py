@@ -73,7 +73,10 @@ def test_too_little_declared_fails_only_when_asked_to(capsys: Any):
 @pytest.mark.parametrize(
     ("order", "words"),
     [
-        ('login = [{ before = "click" }]\nclick = [{ before = "login" }]', "no history can fulfil all of these"),
+        (
+            'login = [{ before = "click" }]\nclick = [{ before = "login" }]',
+            "no course of events can fulfil all of these",
+        ),
         ('login = [{ before = "click", gap = { min = "2h", max = "1h" } }]', "before 'click'"),
     ],
 )
