@@ -108,7 +108,7 @@ def ticks(column: pa.Array) -> Numerals:
 
 
 def whole(numbers: npt.NDArray[np.int64] | UInt64, there: Bool, rests: UInt64 | None = None) -> Numerals:
-    """Integers as numerals, NULL where not `there`; `rests` are added to theirs."""
+    """Integers as numerals, NULL where not `there` (0 stands there); `rests` are added to theirs."""
     floats = numbers.astype(np.float64)
     big = np.flatnonzero(np.abs(floats) >= 2.0**53)
     if big.size:
@@ -121,8 +121,6 @@ def whole(numbers: npt.NDArray[np.int64] | UInt64, there: Bool, rests: UInt64 | 
         rests[big] += ours - held
     if not there.all():
         floats[~there] = np.nan
-        if rests is not None:
-            rests[~there] = 0
     return Numerals(floats, rests if rests is not None and rests.any() else None, there)
 
 
@@ -144,8 +142,6 @@ def _from_texts(texts: pa.Array) -> Numerals:
         part = texts if loose.all() else texts.take(pa.array(np.flatnonzero(loose)))
         if (codes[loose] & spelling.SPACED).any():
             part = pc.utf8_trim(part.cast(pa.large_utf8()), " ")
-        if (codes[loose] & spelling.ODD).any():
-            part = pc.utf8_ltrim(part.cast(pa.large_utf8()), "+")
         floats[loose] = part.cast(pa.large_utf8()).cast(pa.float64()).to_numpy()
     is_number = (spelled != spelling.NOTHING) & (spelled != spelling.OTHER)
     return Numerals(floats, rests.astype(np.uint64) if rests.any() else None, is_number, codes)

@@ -18,6 +18,8 @@ _REFUSALS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, Ov
 def cast_like(column: pa.Array, wanted: pa.DataType, kind: Kind) -> pa.Array:
     """The column in type `wanted`, as the corrected table needs it; what does not fit is NULL.
 
+    Floats and times lose what a narrower type cannot hold. A time becomes a number of its own column's unit.
+
     Examples
     --------
     >>> cast_like(pa.array(["1", "2.5", "no", None]), pa.int64(), Kind.NUMBER).to_pylist()
@@ -49,10 +51,8 @@ def _reader(column: pa.Array, wanted: pa.DataType) -> Callable[[pa.Array], pa.Ar
         return lambda part: _numbers(part, wanted)
     if target is Kind.BOOL and (own is Kind.NUMBER or is_text):
         return _truths
-    if target is Kind.TIME and (own is Kind.NUMBER or is_text) and _is_instant(wanted):
+    if _is_instant(wanted) and (own is Kind.NUMBER or is_text or _is_instant(column.type)):
         return lambda part: _instants(part, wanted)
-    if target is Kind.TIME and own is Kind.TIME and _is_instant(wanted) and _is_instant(column.type):
-        return lambda part: part.cast(wanted)
     if is_texts(wanted):
         return lambda part: _texts(part, wanted)
     return lambda part: part.cast(wanted)
@@ -95,6 +95,8 @@ def _instants(column: pa.Array, wanted: pa.DataType) -> pa.Array:
     read = read_stamps(column, bounded=False)  # StampError is a ValueError
     stamps = pa.array(read.us, pa.timestamp("us"), mask=read.missing)
     if pa.types.is_timestamp(wanted):
+        if wanted.unit == "ns":
+            return stamps.cast(wanted)  # beyond the year 2262 there are none: refused, not wrapped
         return stamps.cast(pa.timestamp(wanted.unit), safe=False).cast(wanted)
     return stamps.cast(wanted, safe=False)
 

@@ -167,6 +167,16 @@ def test_a_cut_or_damaged_parquet_says_where(tmp_path, whole, break_it, message)
         rows(put(tmp_path, break_it(whole), "train.parquet"))
 
 
+def test_a_checksum_is_checked_where_there_is_one(tmp_path):
+    """Uncompressed numbers have no other way to show that they were changed."""
+    path = tmp_path / "train.parquet"
+    pq.write_table(TABLE, path, write_page_checksum=True, compression="none", use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    content[1_000] ^= 1
+    with pytest.raises(TableError, match="found damage in row group 0"):
+        rows(put(tmp_path, bytes(content), "train.parquet"))
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_bytes_that_changed_are_read_or_refused_and_never_a_traceback(tmp_path, seed):
     """Without checksums a changed number is a number; all else is noticed."""
