@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from features import comparison, numerals, recast
 from features.kinds import Kind
-from features.times import NEVER_US
+from features.times import FOREVER_US, NEVER_US
 from monitors.audit.judging import History
 from monitors.kernels import grouping
 from monitors.leakage import bounds, group_rows
@@ -111,13 +111,18 @@ class Rows:
         write = np.where(self.core["#op"] == SNAPSHOT, NEVER_US, write)
         # Coarse stamps of visibility may lie before finer ones of the write: within their resolution they agree.
         is_coarse = (visible < write) & (visible > write - resolution_us)
+        inputs = self.core.get("#ivf")
         a_us, b_us = bounds(
             write,
             np.where(is_coarse, write, visible),
             clock_error_us=clock_error_us,
             resolution_us=resolution_us,
-            input_visible_from_us=self.core.get("#ivf"),
+            input_visible_from_us=inputs,
         )
+        by = np.where(is_coarse, visible, 0) if inputs is None else np.where(is_coarse, np.maximum(visible, inputs), 0)
+        b_us = np.where(is_coarse, by + resolution_us + clock_error_us, b_us)
+        if "#unordered" in self.core:
+            b_us = np.where(self.core["#unordered"] != 0, FOREVER_US, b_us)
         assumed = self.is_visible_assumed
         return History(
             self.start,
@@ -264,7 +269,31 @@ def _once(intake: Intake, rows: Rows, kinds: dict[int, Kind]) -> Rows:
         if name not in ("#row", "#op"):
             grouping.mix_columns(content, column.astype(np.int64).view(np.uint64))
     keep = grouping.first_of_each(content)
-    return rows if keep.all() else rows.without(keep)
+    if keep.all():
+        return rows
+    if not has_seq:
+        keys = ("#event", "#write") if is_by_event else ("#write",)
+        rows.core["#unordered"] = _unordered(rows, keys, content, keep)
+    return rows.without(keep)
+
+
+def _unordered(rows: Rows, keys: tuple[str, ...], content: UInt64, keep: Bool) -> Int64:
+    """int64[n]: 1 where the order of rows with one stamp is not in the file; their last rows are then kept.
+
+    1, 2, 1 within one stamp may be three writes, or two and the first one told again. Which of the two values stood
+    last is unknown, so none of the later rows has an upper bound.
+    """
+    last = np.ones(content.size, np.bool_)
+    last[:-1] = np.any([rows.core[name][1:] != rows.core[name][:-1] for name in keys], axis=0)
+    last[rows.start[1:][rows.start[1:] > 0] - 1] = True
+    run = np.concatenate([[0], np.cumsum(last)[:-1]])
+    ends, begins = np.flatnonzero(last), np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
+    newest = np.maximum.reduceat(np.where(keep, np.arange(keep.size), 0), begins)
+    open_ = ~keep[ends] & (content[newest] != content[ends])
+    keep[ends[open_]] = True
+    found: Int64 = open_[run].astype(np.int64)
+    found[begins] = 0
+    return found
 
 
 def _place(rows: Rows, at: int) -> str:
