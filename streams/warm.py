@@ -5,9 +5,15 @@ depends on the types that arrive, so warming walks a few rows through the pipeli
 """
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
 
 from features import engine
 from features.definitions import Definitions, Feature, Label, Model, Run, Source
@@ -30,6 +36,27 @@ def warm() -> None:
     walk(np.frombuffer(b"", np.uint8), 0)
     for witnessed in (True, False):
         _walk(witnessed)
+    _audit()
+
+
+def _audit() -> None:
+    """One small audit of files with every kind of column."""
+    from streams.audit.engine import audit
+    from streams.audit.request import Request
+
+    n = 3
+    times = [_T_US + i for i in range(n)]
+    columns = {"entity": pa.array(["a", "1", "b"]), "f": pa.array([1.5, None, 2.0]), "g": pa.array(["x", "y", "3"])}
+    columns |= {"h": pa.array([True, False, None]), "i": pa.array(range(n)), "j": pa.array(times, pa.timestamp("us"))}
+    stamps = {"write_time": pa.array(["2023-11-14T22:13:20Z"] * n), "event_time": pa.array(times)}
+    with tempfile.TemporaryDirectory() as folder:
+        train, log = Path(folder) / "train.csv", Path(folder) / "log.parquet"
+        csv.write_csv(pa.table(columns | {"prediction_time": pa.array(times)}), train)
+        pq.write_table(pa.table(columns | stamps | {"seq": pa.array(range(n)), "txid": pa.array(range(n))}), log)
+        request = Request(train=train, logs=(log,), label="i", forward_dated=frozenset({"j"}), tolerance={"f": 0.1})
+        for asked in (request, replace(request, order="max_event_time", label=None)):
+            with audit(asked):
+                pass
 
 
 def _declared() -> Definitions:

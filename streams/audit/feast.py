@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streams.audit.feast_files import FeastError, definition_files, read_settings
-from streams.audit.static_python import Made, Reader, Unknown
+from streams.audit.static_python import Reader
+from streams.audit.static_values import Made, Unknown
 
 #: Offline stores whose join is known: Feast's default (``file`` is its old name) and DuckDB's, which keeps every row.
 STORES = {"dask": "dask", "file": "dask", "duckdb": "duckdb"}

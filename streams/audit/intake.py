@@ -259,7 +259,8 @@ class _LogBatch:
         for index in np.unique(feature[feature >= 0]).tolist():
             self.log.found.add(index)
             self.intake.log_evidence[index].observe(
-                value.filter(pa.array(feature == index)), untyped=self.log.roles.table.is_csv
+                value.filter(pa.array(feature == index)),
+                untyped=True,  # one column for values of every kind
             )
         return {"#feature": pa.array(feature), "value": value}
 

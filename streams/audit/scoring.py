@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from features import comparison
+from features import comparison, numerals
+from features.kinds import Kind
 from features.plain import plain
+from features.stamps import read_stamps
 from monitors.audit.outcome import Outcome, TableFinding
 from streams.audit.engine import Audit
 from streams.audit.intake import stamps_of
@@ -58,9 +60,23 @@ def _sample(audit: Audit) -> tuple[dict[str, pa.Array], dict[str, pa.Array], pa.
     whole = pa.Table.from_batches([batch for batch, _ in kept]).combine_chunks().to_batches()
     batch = whole[0] if whole else kept[0][0]
     results = pa.concat_tables([table for _, table in kept])
-    leaky = {name: plain(_column(batch, name)) for name in names}
-    as_of = {name: one(results, f"c{i}") for name, i in zip(names, audit.audited, strict=True)}
+    leaky, as_of = {}, {}
+    for name, index in zip(names, audit.audited, strict=True):
+        leaky[name] = _typed(plain(_column(batch, name)), audit.kinds[index])
+        as_of[name] = _typed(plain(one(results, f"c{index}")), audit.kinds[index])
     return leaky, as_of, batch
+
+
+def _typed(column: pa.Array, kind: Kind | None) -> pa.Array:
+    """Texts of a CSV as the numbers and times that they are."""
+    if not pa.types.is_large_string(column.type):
+        return column
+    if kind in (Kind.NUMBER, Kind.NUMBER_32):
+        return pa.array(numerals.numbers(column), from_pandas=True)
+    if kind is Kind.TIME:
+        stamps = read_stamps(column, bounded=False)
+        return pa.array(stamps.us, pa.timestamp("us"), mask=stamps.missing)
+    return column
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array:

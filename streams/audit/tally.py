@@ -18,6 +18,7 @@ from monitors.verdicts import REASONS, VERDICTS, Reason, Tier, Verdict
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
+_KIND_WORDS = {kind: kind.value.removesuffix("32") for kind in Kind}
 #: Leads kept one by one; above that, equal ones are counted together.
 _LEADS_APART = 1_000_000
 
@@ -96,7 +97,7 @@ class FeatureTally:
             reasons={REASONS[i]: n for i, n in sorted(self.reasons.items()) if n and REASONS[i] is not Reason.NONE},
             leak_share_low=low / rows,
             leak_share_high=high / rows,
-            kind=self.kind.value if self.kind is not None else "incomparable",
+            kind="incomparable" if self.kind is None else _KIND_WORDS[self.kind],
             resolution_us=resolution_us,
             clock_error_us=clock_error_us,
             versions=self.versions,
