@@ -318,7 +318,7 @@ def _run(words: Sequence[str], folder: Path) -> tuple[int, str]:
         lines = (folder / "summary.txt").read_text(encoding="utf-8").splitlines()
         ours = [[option, name] for option, name in _MADE.items()]  # where it left its files concerns us alone
         return status, "\n".join(line for line in lines if line.split() not in ours)
-    raise _failure(status, said.replace(f"{folder}{os.sep}", ""))
+    raise _failure(status, said)
 
 
 def _ears() -> tuple[int, int, bool]:
