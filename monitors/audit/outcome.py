@@ -92,8 +92,8 @@ class Example:
         Zero-based row of the training set.
     value, as_of
         The cell, and the newest value that was surely readable at the prediction, as text; None is NULL.
-    label
-        The row's label as text, None where there is none.
+    label, label_time_us
+        The row's label as text, and when it happened; None where the training set does not say.
     timeline
         Versions around the prediction, in winning order.
     earlier, later
@@ -110,6 +110,7 @@ class Example:
     tier: Tier
     lead_us: int | None
     label: str | None = None
+    label_time_us: int | None = None
     timeline: tuple[TimelineEntry, ...] = ()
     earlier: int = 0
     later: int = 0

@@ -42,6 +42,7 @@ def example_of(
         tier=Tier(int(found.tier[at])),
         lead_us=int(found.lead_us[at]) if word == intervals.LEAK else None,
         label=shown(train.column("#label"), at) if "#label" in train.column_names else None,
+        label_time_us=_known(train.column("#label_time")[at].as_py()) if "#label_time" in train.column_names else None,
         timeline=timeline,
         earlier=earlier,
         later=later,
