@@ -8,6 +8,7 @@ import platform
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from monitors.drift import DriftMonitor
 from monitors.reference import DriftReference
 from tests.monitors import detector_contract
 from tests.properties import test_verdict_worlds as worlds
+from tests.streams.audit import test_worlds as files
 
 ROOT = Path(__file__).parents[1]
 CELLS = 1_000_000
@@ -37,6 +39,18 @@ def verdicts() -> str:
         seed += 1
     shown = ", ".join(f"{word} {n:,}" for word, n in sorted(counts.items()))
     return f"{sum(counts.values()):,} cells: 0 false PASS, 0 false LEAK, 0 differences from the twin ({shown})"
+
+
+def audits() -> str:
+    """Random files through `tminus audit`, against the literal twin and the possible worlds."""
+    counts: Counter[str] = Counter()
+    seed = 1_000
+    while counts.total() < CELLS:
+        with tempfile.TemporaryDirectory() as folder:
+            counts += files.run(Path(folder), seed, entities=400)
+        seed += 1
+    shown = ", ".join(f"{word} {n:,}" for word, n in sorted(counts.items()))
+    return f"{counts.total():,} cells: 0 false PASS, 0 false LEAK, 0 differences from the twin ({shown})"
 
 
 def drift() -> str:
@@ -71,7 +85,7 @@ def _tests(path: str, **environ: str) -> str:
 
 def main() -> int:
     """Run everything (or what is named), print and keep the output."""
-    known: dict[str, Callable[[], str]] = {f.__name__: f for f in (verdicts, drift, control, kills)}
+    known: dict[str, Callable[[], str]] = {f.__name__: f for f in (verdicts, audits, drift, control, kills)}
     names = sys.argv[1:] or list(known)
     packages = ("numpy", "numba", "polars", "pyarrow", "duckdb", "confluent-kafka", "aiokafka", "faust-streaming")
     lines = [

@@ -97,7 +97,10 @@ class Report:
 def audit(train: Sequence[Row], logs: Sequence[Log], options: Options) -> Report:
     """Everything that the contract promises about verdicts."""
     names = _features(train, logs, options)
-    cells = {name: [_cell(row, name, logs, options) for row in train] for name in names}
+    cells = {}
+    for name in names:
+        told = Histories(name, logs, options)
+        cells[name] = [_cell(row, name, told.of(row[options.entity]), options) for row in train]
     features = {name: _summary(found) for name, found in cells.items()}
     every = [cell for found in cells.values() for cell in found]
     uses = [log for log in logs if log.rows and any(_is_in(log, name) for name in names)]
@@ -148,8 +151,7 @@ def _is_in(log: Log, feature: str) -> bool:
     return feature in log.columns
 
 
-def _cell(row: Row, feature: str, logs: Sequence[Log], options: Options) -> Cell:
-    versions = history(row[options.entity], feature, logs, options)
+def _cell(row: Row, feature: str, versions: Sequence[Version], options: Options) -> Cell:
     verdict, reason, lead = _verdict(row, feature, versions, options)
     if options.prediction_seq is not None:
         return Cell(verdict, reason, lead, tier=1)
@@ -214,18 +216,33 @@ def _is_null(x: Any) -> bool:
     return x is None or (isinstance(x, float) and isnan(x))
 
 
-def history(entity: Any, feature: str, logs: Sequence[Log], options: Options) -> list[Version]:
-    """The versions of one feature of one entity, in winning order."""
-    source = _source(feature, logs)
-    eps, res = _clock_error(source, options), _resolution(source, options)
-    placed = []
-    for file, log in enumerate(source):
-        for place, row in enumerate(log.rows):
-            if _concerns(row, entity, feature, log, options) and _is_in(log, feature):
-                key = (row["seq"] if row.get("seq") is not None else row[options.write_time], file, place)
-                when = row.get(options.event_time) if options.order == "max_event_time" else 0
-                placed.append(((when, *key), _version(row, feature, log, eps, res, options)))
-    return [version for _, version in sorted(placed, key=lambda pair: pair[0])]
+class Histories:
+    """The versions of one feature, entity by entity, in winning order."""
+
+    def __init__(self, feature: str, logs: Sequence[Log], options: Options) -> None:
+        self._feature, self._options = feature, options
+        self._source = _source(feature, logs)
+        self._eps, self._res = _clock_error(self._source, options), _resolution(self._source, options)
+        self._known: dict[Any, list[Version]] = {}
+
+    def of(self, entity: Any) -> list[Version]:
+        """All versions of one entity; none: an empty list."""
+        if entity not in self._known:
+            self._known[entity] = self._read(entity)
+        return self._known[entity]
+
+    def _read(self, entity: Any) -> list[Version]:
+        options, placed = self._options, []
+        for file, log in enumerate(self._source):
+            if not _is_in(log, self._feature):
+                continue
+            for place, row in enumerate(log.rows):
+                if _concerns(row, entity, self._feature, log, options):
+                    key = (row["seq"] if row.get("seq") is not None else row[options.write_time], file, place)
+                    when = row[options.event_time] if options.order == "max_event_time" else 0
+                    version = _version(row, self._feature, log, self._eps, self._res, options)
+                    placed.append(((when, *key), version))
+        return [version for _, version in sorted(placed, key=lambda pair: pair[0])]
 
 
 def _concerns(row: Row, entity: Any, feature: str, log: Log, options: Options) -> bool:
