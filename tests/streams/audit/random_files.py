@@ -69,7 +69,7 @@ def world(rng: random.Random, entities: int = 40, **fixed: Any) -> World:
     """A world of `entities` histories with three rows of two features each.
 
     Settings (each drawn unless named in `fixed`): order, eps, res, width, visible ("column", "gaps", "none", "write"),
-    has_seq, has_ops, has_inputs, has_ids, position, is_long, covers, tolerance, fail_on.
+    has_seq, backstep, has_ops, has_inputs, has_ids, position, is_long, covers, tolerance, fail_on.
     """
     drawn: Mapping[str, Callable[[], Any]] = {
         "order": lambda: rng.choice(["last_write", "last_write", "max_event_time"]),
@@ -78,6 +78,7 @@ def world(rng: random.Random, entities: int = 40, **fixed: Any) -> World:
         "width": lambda: rng.choice([1, 1, 1, 4]),
         "visible": lambda: rng.choice(["column", "column", "gaps", "write", "write", "none"]),
         "has_seq": lambda: rng.random() < 0.35,
+        "backstep": lambda: rng.choice([0, 0, 2]),
         "has_ops": lambda: rng.random() < 0.35,
         "has_inputs": lambda: rng.random() < 0.2,
         "has_ids": lambda: rng.random() < 0.3,
@@ -114,8 +115,8 @@ def world(rng: random.Random, entities: int = 40, **fixed: Any) -> World:
 
 def _history(rng: random.Random, entity: int, how: Mapping[str, Any]) -> list[dict[str, Any]]:
     writes = sorted(rng.randrange(-12, 13) for _ in range(rng.choice([0, 1, 2, 3, 3, 5])))
-    # A sequence may contradict the stamps, but only within the clock error.
-    places = sorted(range(len(writes)), key=lambda j: (writes[j] + rng.randint(0, how["eps"]), j))
+    # A sequence may contradict the stamps; what exceeds the declared clock error widens it.
+    places = sorted(range(len(writes)), key=lambda j: (writes[j] + rng.randint(0, how["eps"] + how["backstep"]), j))
     history: list[dict[str, Any]] = []
     for at, write in enumerate(writes):
         row: dict[str, Any] = {"entity": f"e{entity}", "write_time": write, "event_time": write - rng.choice([0, 1, 7])}
