@@ -11,13 +11,15 @@ import pyarrow.compute as pc
 from features import comparison, numerals
 from features.kinds import Kind
 from features.plain import plain
+from features.times import NEVER_US
 from monitors.audit.judging import History, Judged, judge_feature
 from monitors.kernels import grouping, intervals
 from monitors.leakage import CellSet, Verdicts, covered
 from monitors.verdicts import REASONS, Reason, Tier
+from streams.audit.clocks import SourceClock
 from streams.audit.examples import example_of
 from streams.audit.histories import Grouping, Rows, pieces_of, sorted_rows
-from streams.audit.intake import Intake
+from streams.audit.intake import SNAPSHOT, Intake
 from streams.audit.rows_out import Results
 from streams.audit.tally import FeatureTally
 from streams.audit.watches import Watches
@@ -26,21 +28,6 @@ Int64 = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
 
 _TYPE_MISMATCH = REASONS.index(Reason.TYPE_MISMATCH)
-
-
-@dataclass(slots=True)
-class SourceClock:
-    """How far the stamps of one source may be believed."""
-
-    resolution_us: int
-    clock_error_us: int
-    files: tuple[str, ...]
-    backstep_us: int = 0
-
-    @property
-    def effective_error_us(self) -> int:
-        """The declared error, or more where the stamps themselves disprove it."""
-        return max(self.clock_error_us, self.backstep_us)
 
 
 class BucketJudge:
@@ -68,10 +55,10 @@ class BucketJudge:
         self.taken, self.audited, self.kinds, self.clocks = taken, audited, kinds, clocks
         self.rows, self.results = rows, results
         self.tallies = {i: FeatureTally(taken.names[i], kinds[i]) for i in audited}
-        self.watches = Watches(taken)
         followed = (*audited, taken.label.index) if taken.label is not None else audited
         self._followed = tuple(i for i in followed if any(i in log.found for log in taken.logs))
         self._compared = {i: kinds.get(i) or Kind.TEXT for i in self._followed}
+        self.watches = Watches(taken, clocks, self._followed, self._compared)
 
     def log_tables(self, bucket: int, *, keep: bool) -> dict[int, pa.Table]:
         """The rows of every LOG in one bucket, truncations excepted; `keep`: for another reading."""
@@ -83,30 +70,30 @@ class BucketJudge:
 
     def watch_clocks(self, train: pa.Table, tables: dict[int, pa.Table]) -> None:
         """Find how far stamps step back against the sequence; needed before anything is judged."""
-        from monitors import hygiene
-
         groups = Grouping(_keys(train, "#entity"))
         for _, rows in self._sorted(groups, tables):
-            if "#seq" in rows.core:
-                clock = self._clock(rows)
-                order = np.lexsort((rows.core["#seq"], np.repeat(np.arange(len(groups)), np.diff(rows.start))))
-                clock.backstep_us = max(clock.backstep_us, hygiene.backstep_us(rows.start, rows.core["#write"][order]))
+            if "#seq" not in rows.core:
+                continue
+            clock = self._clock(rows)
+            order = np.lexsort((rows.core["#seq"], np.repeat(np.arange(len(groups)), np.diff(rows.start))))
+            places = np.array([clock.files.index(str(p.log.roles.table.path)) for p in rows.pieces], np.int16)
+            stamps = np.where(rows.core["#op"] == SNAPSHOT, NEVER_US, rows.core["#write"])
+            clock.steps.observe(rows.start, stamps[order], rows.core["#row"][order], places[rows.file[order]])
 
     def judge(self, train: pa.Table, tables: dict[int, pa.Table]) -> None:
         """Judge every cell whose entity is in this bucket."""
         train = _by_entity(train)
         groups = Grouping(_keys(train, "#entity"))
         reads = _Reads.of(self.taken, train, groups)
-        self.watches.train(train, reads.p_hi_us)
         found: dict[str, pa.Array] = {"row": pa.array(reads.row)}
         for features, rows in self._sorted(groups, tables):
             clock = self._clock(rows)
             history = rows.history(clock.effective_error_us, clock.resolution_us)
-            self.watches.rows(features, rows, history)
+            self.watches.rows(features, rows, groups.distinct)
             for feature in features:
                 if feature in self.tallies:
                     self._judge_feature(feature, rows, history, reads, train, found)
-        self.watches.logs(tables, reads, self.clocks)
+        self.watches.logs(tables)
         self.results.put(found)
 
     def _sorted(self, groups: Grouping, tables: dict[int, pa.Table]) -> Iterator[tuple[tuple[int, ...], Rows]]:

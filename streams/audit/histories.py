@@ -249,19 +249,21 @@ def _once(intake: Intake, rows: Rows, kinds: dict[int, Kind]) -> Rows:
     """Rows without those that only say again what an earlier one said; a sequence may not contradict itself."""
     has_seq = "#seq" in rows.core
     is_by_event = intake.request.order == "max_event_time"
+    place = _by_sequence(rows) if has_seq and is_by_event else np.arange(rows.order.size)
     key = rows.core["#event"] if is_by_event else rows.core["#seq" if has_seq else "#write"]
-    if not grouping.has_ties(rows.start, key):
+    has_ties = grouping.has_ties(rows.start, key)
+    if not has_ties and not (has_seq and grouping.has_ties(rows.start, rows.core["#seq"][place])):
         return rows
     content = np.zeros(rows.order.size, np.uint64)
     for feature in rows.features:
         grouping.mix_columns(content, rows.hashes(feature, kinds[feature]))
     grouping.mix_columns(content, rows.core["#op"].astype(np.uint64))
-    if has_seq and not is_by_event:
-        odd = grouping.contradiction(rows.start, rows.core["#seq"], content)
+    if has_seq:
+        odd = grouping.contradiction(rows.start, rows.core["#seq"][place], content[place])
         if odd >= 0:
             raise AuditError(
-                f"{_place(rows, odd)}: expected one content per entity and place in the sequence, found two: "
-                f"seq {rows.core['#seq'][odd]} stands in {_place(rows, odd - 1)} too, with other values"
+                f"{_place(rows, place[odd])}: expected one content per entity and place in the sequence, found two: "
+                f"seq {rows.core['#seq'][place[odd]]} stands in {_place(rows, place[odd - 1])} too, with other values"
             )
     group = np.repeat(np.arange(rows.start.size - 1), np.diff(rows.start)).astype(np.uint64)
     grouping.mix_columns(content, group)
@@ -275,6 +277,12 @@ def _once(intake: Intake, rows: Rows, kinds: dict[int, Kind]) -> Rows:
         keys = ("#event", "#write") if is_by_event else ("#write",)
         rows.core["#unordered"] = _unordered(rows, keys, content, keep)
     return rows.without(keep)
+
+
+def _by_sequence(rows: Rows) -> Int64:
+    """int64[n]: the rows of each group in the order of their sequence."""
+    group = np.repeat(np.arange(rows.start.size - 1), np.diff(rows.start))
+    return np.lexsort((rows.core["#seq"], group)).astype(np.int64)
 
 
 def _unordered(rows: Rows, keys: tuple[str, ...], content: UInt64, keep: Bool) -> Int64:
@@ -296,6 +304,6 @@ def _unordered(rows: Rows, keys: tuple[str, ...], content: UInt64, keep: Bool) -
     return found
 
 
-def _place(rows: Rows, at: int) -> str:
+def _place(rows: Rows, at: int | np.int64) -> str:
     piece = rows.pieces[int(rows.file[at])]
     return f"{piece.log.roles.table.path}: row {rows.core['#row'][at]}"

@@ -94,6 +94,8 @@ def world(rng: random.Random, entities: int = 40, **fixed: Any) -> World:
     train = [_asked(rng, "nobody", [], how)]
     for entity in range(entities):
         history = _history(rng, entity, how)
+        if entity % 9 == 8:  # the log also tells of entities that nobody asks for
+            log += _history(rng, -entity, how) if not how["is_long"] else _long(_history(rng, -entity, how))
         log += _long(history) if how["is_long"] else history
         train += [_asked(rng, f"e{entity}", history, how) for _ in range(3)]
     # Rows of one entity keep their order, since ties go by it; entities come mixed.
