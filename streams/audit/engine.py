@@ -22,7 +22,8 @@ from features.kinds import Kind
 from features.stamps import ResolutionEvidence
 from monitors.audit.outcome import Outcome
 from streams.audit import intake as reading
-from streams.audit.buckets import BucketJudge, SourceClock
+from streams.audit.buckets import BucketJudge
+from streams.audit.clocks import SourceClock
 from streams.audit.intake import Intake, Label, LogIntake, Told
 from streams.audit.request import AuditError, Request
 from streams.audit.roles import LogRoles, TrainRoles, check_shared, log_roles, train_roles

@@ -207,7 +207,7 @@ class _LogBatch:
         return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
     def _note_units(self, name: str, stamps: Stamps) -> None:
-        self.intake.units.setdefault(f"{self._where}: {name}", set()).update(stamps.units)
+        note_units(self.intake, self.log.roles.table, name, self.column(name), stamps)
 
     def _visible(self, write: Stamps) -> Int64:
         roles = self.log.roles
@@ -315,7 +315,7 @@ def _train_columns(
         return batch.column(batch.schema.get_field_index(name))
 
     read = stamps_of(column(request.prediction_time), roles.table, request.prediction_time, done)
-    intake.units.setdefault(f"{roles.table.path}: {request.prediction_time}", set()).update(read.units)
+    note_units(intake, roles.table, request.prediction_time, column(request.prediction_time), read)
     if read.missing.any():
         row = done + int(np.flatnonzero(read.missing)[0])
         raise AuditError(f"{roles.table.path}: row {row}: expected a time in {request.prediction_time!r}, found NULL")
@@ -339,6 +339,12 @@ def _train_columns(
         if name in roles.versions:
             columns[f"#version-{index}"] = pa.array(comparison.id_hashes(column(roles.versions[name])))
     return columns
+
+
+def note_units(intake: Intake, table: Table, name: str, column: pa.Array, stamps: Stamps) -> None:
+    """Remember in which units a column counts; Arrow's own times say it themselves and cannot be mistaken."""
+    if not pa.types.is_temporal(column.type):
+        intake.units.setdefault(f"{table.path}: {name}", set()).update(stamps.units)
 
 
 def stamps_of(column: pa.Array, table: Table, name: str, first_row: int, *, bounded: bool = True) -> Stamps:

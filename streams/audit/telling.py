@@ -2,7 +2,8 @@
 
 from monitors.audit.outcome import Outcome, TableFinding
 from monitors.verdicts import Severity, Verdict
-from streams.audit.buckets import BucketJudge, SourceClock
+from streams.audit.buckets import BucketJudge
+from streams.audit.clocks import SourceClock
 from streams.audit.request import Request
 from streams.audit.roles import LogRoles, TrainRoles
 
