@@ -50,6 +50,11 @@ class Occurrences:
             found = np.partition(found, ROWS_MAX - 1)[:ROWS_MAX]
         self.rows = sorted([*self.rows, *found.tolist()])[:ROWS_MAX]
 
+    def merge(self, other: "Occurrences") -> None:
+        """Take in what another has counted."""
+        self.count += other.count
+        self.rows = sorted([*self.rows, *other.rows])[:ROWS_MAX]
+
     def evidence(self) -> dict[str, JSON]:
         """The count and the rows as JSON values."""
         return {"count": self.count, "rows": [*self.rows]}
