@@ -1,5 +1,7 @@
 """Outcomes made by hand, for the tests of reports."""
 
+from functools import cache
+
 from monitors.audit.outcome import (
     LEAD_CLASSES_US,
     Example,
@@ -172,6 +174,7 @@ def nothing_verifiable() -> Outcome:
     return outcome(feature("age", unverifiable=ROWS, no_coverage=ROWS), feature("b", unverifiable=ROWS, phantom=ROWS))
 
 
+@cache
 def many(number: int = 10_000) -> Outcome:
     """So many features that no report may name them all."""
     names = [f"feature_with_a_rather_long_name_number_{i:05}" for i in range(number)]

@@ -5,14 +5,18 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise, product
 
 import pytest
 
-from monitors.audit.outcome import Outcome
+from monitors.audit.outcome import Outcome, TimelineEntry
 from monitors.verdicts import Reason, Tier, Verdict
-from streams.audit.reports import junit, summary, wording
+from streams.audit.reports import drawings, html, junit, markup, style, summary, wording
 from streams.cli.audit import status
 from tests.streams.audit import outcomes
+from tests.streams.audit.outcomes import ROWS
 
 SAMPLES = ("leak", "clean", "nothing_verifiable", "many", "hostile")
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -105,6 +109,163 @@ def test_the_summary_loads_nothing_heavy():
     code = "import sys, json, streams.audit.reports.summary; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"rich", "polars", "duckdb", "pandas", "scipy.stats"} & set(json.loads(done.stdout))
+
+
+# The page.
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements, attributes and texts; an end tag without its start is an error."""
+
+    VOID = ("meta", "br", "hr")
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.open += [] if tag in self.VOID else [tag]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts += [] if self.open[-1:] == ["style"] else [data]
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.texts).replace("\u00a0", " ").split())
+
+
+@pytest.fixture(scope="module")
+def page(told: Outcome) -> Page:
+    return Page(html.render(told))
+
+
+def test_the_page_is_small_whatever_was_found(told: Outcome):
+    assert len(html.render(told).encode()) < 300_000
+
+
+def test_the_page_asks_nobody_for_anything(told: Outcome, page: Page):
+    """It may be opened where the table is secret; so nothing is fetched, run, sent or followed."""
+    names = {name for name, _ in page.tags}
+    assert not names & {"script", "link", "img", "iframe", "form", "a", "object", "embed", "base", "image", "use"}
+    attributes = {key for _, found in page.tags for key in found}
+    assert not {key for key in attributes if key.startswith("on") or key in ("src", "href", "style", "xlink:href")}
+    assert "url(" not in style.SHEET
+    assert "@import" not in style.SHEET
+    policy = [found["content"] for name, found in page.tags if found.get("http-equiv") == "Content-Security-Policy"]
+    assert policy == [style.POLICY]
+    assert style.POLICY.startswith("default-src 'none'")
+
+
+def test_a_hostile_name_is_shown_and_not_obeyed():
+    text = html.render(outcomes.hostile())
+    assert not CONTROL.search(text)
+    assert text.encode("utf-8", "strict")
+    assert '<script>alert(\'"&1")</script>\\x00\\x1b[2J\\u202egnp' in Page(text).text
+
+
+def test_whatever_is_no_markup_is_escaped():
+    """The one place where text becomes markup."""
+    made = markup.tag("p", '<b>&"', markup.tag("i", "<"), title='"><script>')
+    assert made == '<p title="&quot;&gt;&lt;script&gt;">&lt;b&gt;&amp;&quot;<i>&lt;</i></p>'
+
+
+def test_the_page_tells_the_finding_its_proof_its_price_and_what_it_rests_on():
+    text = Page(html.render(outcomes.leak())).text
+    needed = (
+        "last_login knows the future: in 7,750 of 20,000 rows (38.8 %)",
+        "NULL is written",
+        "+5.003 s",
+        "The prediction reads",
+        "1 is the outcome: the label",
+        "6,975 (90.0 %)",
+        "0.997 (0.985 to 1.000)",
+        "0.521 (0.509 to 0.533)",
+        "commit times with a known clock error",
+        "COUPLED_TX",
+        "resolution 1 ms, 0 us clock error",
+        "tminus audit train.parquet --log log.parquet --html report.html",
+    )
+    assert [one for one in needed if one not in text] == []
+    assert text.index("Assumed, without evidence") < text.index("knows the future", 100)
+
+
+def test_every_table_and_drawing_can_be_read_aloud(page: Page):
+    """Headings in order, columns and rows named, drawings with their content in words."""
+    headings = [int(name[1]) for name, _ in page.tags if re.fullmatch("h[1-6]", name)]
+    assert headings[0] == 1
+    assert headings.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(headings))
+    assert all(found.get("scope") in ("col", "row") for name, found in page.tags if name == "th")
+    names = [name for name, _ in page.tags]
+    assert names.count("table") == names.count("caption")
+    assert names.count("svg") == names.count("desc") == names.count("title") - 1
+    ids = [found["id"] for _, found in page.tags if "id" in found]
+    assert len(ids) == len(set(ids))
+    assert {found["aria-labelledby"] for _, found in page.tags if "aria-labelledby" in found} <= set(ids)
+
+
+def test_what_the_page_leaves_out_is_counted():
+    text = Page(html.render(outcomes.many())).text
+    assert "9,850 more features are left out here: 4,850 LEAK, 4,999 UNVERIFIABLE, 1 PASS." in text
+    assert "9,960 more are left out here (9,960 LATE)" in text
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_every_text_has_contrast_on_every_ground(theme: int):
+    def light(name: str) -> float:
+        parts = [int(style.COLOURS[name][theme][i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05
+
+    texts = set(style.COLOURS) - {"paper", "tint", "future", "rule", "faint"}
+    for text, ground in product(texts, ("paper", "tint", "future")):
+        dark, bright = sorted([light(text), light(ground)])
+        assert bright / dark >= 4.5, (text, ground)
+
+
+def test_the_page_is_the_same_letter_by_letter():
+    assert html.render(outcomes.leak()) == html.render(outcomes.leak())
+
+
+def test_a_page_without_rows_versions_or_finite_scores_is_still_a_page():
+    """What the engine may hand over at its edges."""
+    Page(html.render(outcomes.outcome()))
+    bare = replace(outcomes.example(Verdict.UNVERIFIABLE), timeline=(), label=None, label_time_us=None)
+    Page(html.render(outcomes.outcome(replace(outcomes.feature("b", unverifiable=ROWS), example=bare))))
+    nan = replace(outcomes.INFLATION, scores=outcomes.scores(float("nan"), 0.6, 0.5))
+    Page(html.render(outcomes.outcome(outcomes.feature(leak=1), inflation=nan)))
+
+
+def test_the_drawing_shows_first_what_decided_and_who_could_not_know_it():
+    """Bounds that straddle the prediction, and unknown ones, are said where they matter."""
+    T = outcomes.T
+    unsure = TimelineEntry("7", None, T - 3_000, T + 5_000, T - 3_000, T + 6_000, "current")
+    unknown = TimelineEntry("8", None, T - 3_000, None, T - 3_000, None, "current")
+    for entry, said in (
+        (unsure, "readable from between −3 ms and +6 ms"),
+        (unknown, "nobody saw when it could be read"),
+    ):
+        case = replace(outcomes.example(Verdict.SKEW_AMBIGUOUS), timeline=(entry,))
+        assert said in drawings.timeline(case)
+
+
+def test_of_a_long_history_the_drawing_keeps_what_decided():
+    near = outcomes.version("old", outcomes.T - 9_000_000, "superseded")
+    late = outcomes.version("decisive", outcomes.T + 9_000_000, "future", is_decisive=True)
+    crowd = tuple(outcomes.version(f"v{i}", outcomes.T + i, "future") for i in range(1, 40))
+    drawn = drawings.timeline(replace(outcomes.example(Verdict.LEAK), timeline=(near, near, *crowd, late)))
+    assert "decisive" in drawn
+    assert "v1<" in drawn
+    assert "v9<" not in drawn
 
 
 # The build.
