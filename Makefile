@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak bench docs lock clean
+.PHONY: help demo test check soak bench public docs lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ soak: $(READY)  ## the larger figures; output goes to docs/soak/
 
 bench: $(READY)  ## ratios to peers, from one run
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+public: $(READY)  ## audit three public data sets, obtained by name (needs the package registries and a Debian)
+	@for name in claims zones changelogs; do $(BIN)/python -m benchmarks.public.$$name || exit 1; done
 
 docs: $(READY)  ## generated contracts: JSON Schema, AsyncAPI, open.sql samples
 	@$(BIN)/python -m docs.generate
