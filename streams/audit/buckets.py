@@ -18,7 +18,7 @@ from monitors.leakage import CellSet, Verdicts, covered
 from monitors.verdicts import REASONS, Reason, Tier
 from streams.audit.clocks import SourceClock
 from streams.audit.examples import example_of
-from streams.audit.histories import Grouping, Rows, pieces_of, sorted_rows
+from streams.audit.histories import Grouping, Rows, by_sequence, pieces_of, sorted_rows
 from streams.audit.intake import SNAPSHOT, Intake
 from streams.audit.rows_out import Results
 from streams.audit.tally import FeatureTally
@@ -68,14 +68,17 @@ class BucketJudge:
                 tables[k] = log.store.look(bucket) if keep else log.store.take(bucket)
         return tables
 
-    def watch_clocks(self, train: pa.Table, tables: dict[int, pa.Table]) -> None:
-        """Find how far stamps step back against the sequence; needed before anything is judged."""
-        groups = Grouping(_keys(train, "#entity"))
+    def watch_clocks(self, tables: dict[int, pa.Table]) -> None:
+        """Find how far stamps step back against the sequence, and sequences that contradict themselves.
+
+        Needed before anything is judged, and of all entities: those that TRAIN lacks show the same clock.
+        """
+        groups = Grouping(np.concatenate([_keys(table, "#entity") for table in tables.values()]))
         for _, rows in self._sorted(groups, tables):
             if "#seq" not in rows.core:
                 continue
             clock = self._clock(rows)
-            order = np.lexsort((rows.core["#seq"], np.repeat(np.arange(len(groups)), np.diff(rows.start))))
+            order = by_sequence(rows)
             places = np.array([clock.files.index(str(p.log.roles.table.path)) for p in rows.pieces], np.int16)
             stamps = np.where(rows.core["#op"] == SNAPSHOT, NEVER_US, rows.core["#write"])
             clock.steps.observe(rows.start, stamps[order], rows.core["#row"][order], places[rows.file[order]])

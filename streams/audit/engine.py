@@ -96,7 +96,7 @@ def audit(
         clocks = _clocks(request, taken, audited)
         results = Results(rows, plan.folder) if wants_rows or request.label else Results(0, None)
         judge = BucketJudge(taken, audited, kinds, clocks, rows, results)
-        _widen(judge, taken, plan, train_store, told)
+        _widen(judge, taken, plan, told)
         for bucket in range(plan.buckets):
             told(f"judging, part {bucket + 1} of {plan.buckets}")
             judge.judge(train_store.take(bucket), judge.log_tables(bucket, keep=False))
@@ -201,10 +201,10 @@ def _clocks(request: Request, taken: Intake, audited: tuple[int, ...]) -> dict[i
     return clocks
 
 
-def _widen(judge: BucketJudge, taken: Intake, plan: _Plan, train: Store, told: Callable[[str], None]) -> None:
+def _widen(judge: BucketJudge, taken: Intake, plan: _Plan, told: Callable[[str], None]) -> None:
     """Where stamps step back against the sequence, the clock error is at least that much: known before judging."""
     if not any("seq" in log.roles.optional for log in taken.logs):
         return
     for bucket in range(plan.buckets):
         told(f"comparing clocks and sequences, part {bucket + 1} of {plan.buckets}")
-        judge.watch_clocks(train.look(bucket), judge.log_tables(bucket, keep=True))
+        judge.watch_clocks(judge.log_tables(bucket, keep=True))

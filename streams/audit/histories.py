@@ -249,7 +249,7 @@ def _once(intake: Intake, rows: Rows, kinds: dict[int, Kind]) -> Rows:
     """Rows without those that only say again what an earlier one said; a sequence may not contradict itself."""
     has_seq = "#seq" in rows.core
     is_by_event = intake.request.order == "max_event_time"
-    place = _by_sequence(rows) if has_seq and is_by_event else np.arange(rows.order.size)
+    place = by_sequence(rows) if has_seq and is_by_event else np.arange(rows.order.size)
     key = rows.core["#event"] if is_by_event else rows.core["#seq" if has_seq else "#write"]
     has_ties = grouping.has_ties(rows.start, key)
     if not has_ties and not (has_seq and grouping.has_ties(rows.start, rows.core["#seq"][place])):
@@ -279,7 +279,7 @@ def _once(intake: Intake, rows: Rows, kinds: dict[int, Kind]) -> Rows:
     return rows.without(keep)
 
 
-def _by_sequence(rows: Rows) -> Int64:
+def by_sequence(rows: Rows) -> Int64:
     """int64[n]: the rows of each group in the order of their sequence."""
     group = np.repeat(np.arange(rows.start.size - 1), np.diff(rows.start))
     return np.lexsort((rows.core["#seq"], group)).astype(np.int64)

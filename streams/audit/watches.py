@@ -48,20 +48,14 @@ class Watches:
         is_write = rows.core["#op"] != SNAPSHOT
         entity = np.repeat(entities, np.diff(rows.start))
         txid = rows.core["#txid"].view(np.uint64)
-        for feature in features:
-            is_changed = changed(rows.start, rows.hashes(feature, self._kinds[feature])) & is_write
-            if feature == self._label:
-                parts = (entity, txid, rows.core["#write"], rows.core["#row"])
-                self._coupled.observe_labels(*(part[is_changed] for part in parts))
-            else:
-                self._coupled.observe_changes(
-                    self._taken.names[feature],
-                    entity[is_write],
-                    txid[is_write],
-                    rows.core["#write"][is_write],
-                    rows.core["#row"][is_write],
-                    is_changed[is_write],
-                )
+        parts = (entity, txid, rows.core["#write"], rows.core["#row"])
+        moved = {f: changed(rows.start, rows.hashes(f, self._kinds[f])) & is_write for f in features}
+        label = moved.pop(self._label, None)
+        if label is not None:
+            self._coupled.observe_labels(*(part[label] for part in parts))
+        if moved:
+            told = {self._taken.names[f]: is_changed[is_write] for f, is_changed in moved.items()}
+            self._coupled.observe_changes(*(part[is_write] for part in parts), told)
 
     def logs(self, tables: dict[int, pa.Table]) -> None:
         """All rows of the logs, of entities that TRAIN does not have as well."""
