@@ -6,17 +6,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from features import comparison
 from features.kinds import Kind
+from features.plain import plain
 from features.times import NEVER_US
 from monitors.audit.coupled import CoupledTransactions, changed
 from monitors.audit.latency import LatencySketch
 from monitors.audit.outcome import Latency, TableFinding
+from monitors.audit.rows import LogRows, Predictions, RowChecks
 from monitors.commits import TransactionWatch
 from monitors.hygiene import CausalWatch, UnitWatch
+from monitors.leakage import bounds
 from monitors.zones import OffsetWatch
 from streams.audit.clocks import SourceClock
 from streams.audit.histories import Rows
-from streams.audit.intake import SNAPSHOT, Intake, LogIntake
+from streams.audit.intake import DELETE, EVERY_FEATURE, SNAPSHOT, Intake, LogIntake
 
 Int64 = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
@@ -39,6 +43,15 @@ class Watches:
         self._logs = [_LogWatch(taken, log, clocks[k]) for k, log in enumerate(taken.logs)]
         self._lags: dict[int, LatencySketch] = {}
         self._coupled = CoupledTransactions()
+        request = taken.request
+        newest = max((log.newest_us for log in taken.logs), default=NEVER_US)
+        self._rows = RowChecks(
+            [str(log.roles.table.path) for log in taken.logs],
+            earliest_us=taken.first_read_us,
+            latest_us=taken.last_read_us + request.prediction_resolution_us,
+            extracted_us=newest if request.extracted_at_us is None else request.extracted_at_us,
+            horizon_us=request.horizon_us,
+        )
 
     def rows(self, features: tuple[int, ...], rows: Rows, entities: UInt64) -> None:
         """The histories of some features; `entities` is uint64[g], the hash of each group's entity."""
@@ -54,14 +67,41 @@ class Watches:
         if label is not None:
             self._coupled.observe_labels(*(part[label] for part in parts))
         if moved:
-            told = {self._taken.names[f]: is_changed[is_write] for f, is_changed in moved.items()}
+            # The row that makes an entity sets label and features alike; it changes nothing, as nothing was there before.
+            is_first = np.zeros(txid.size, np.bool_)
+            is_first[rows.start[:-1][rows.start[:-1] < rows.start[1:]]] = True
+            told = {self._taken.names[f]: (is_changed & ~is_first)[is_write] for f, is_changed in moved.items()}
             self._coupled.observe_changes(*(part[is_write] for part in parts), told)
 
-    def logs(self, tables: dict[int, pa.Table]) -> None:
+    def logs(self, tables: dict[int, pa.Table], predictions: Predictions) -> None:
         """All rows of the logs, of entities that TRAIN does not have as well."""
         for k, table in tables.items():
             self._logs[k].observe(table)
         self._coupled.settle()
+        logs = self._taken.logs
+        sources: dict[SourceClock, list[int]] = {}
+        for k in tables:
+            if logs[k].found - {self._label}:  # what only tells labels does not tell who existed
+                sources.setdefault(self._clocks[k], []).append(k)
+        rows = [_log_rows(clock, [(k, logs[k], tables[k]) for k in ks]) for clock, ks in sources.items()]
+        self._rows.observe(predictions, rows, positive=self._positive(tables))
+
+    def _positive(self, tables: dict[int, pa.Table]) -> UInt64 | None:
+        """Entities whose label is ever 1 or true in a log; None where no log tells labels of that kind."""
+        if self._label is None or self._kinds[self._label] not in (Kind.NUMBER, Kind.BOOL):
+            return None
+        kind = self._kinds[self._label]
+        (yes,) = comparison.hashes(pa.array([True]) if kind is Kind.BOOL else pa.array([1]), kind).tolist()
+        found = []
+        for k, table in tables.items():
+            if self._label in self._taken.logs[k].found:
+                is_long = self._taken.logs[k].roles.is_long
+                column = plain(table.column("value" if is_long else str(self._label)))
+                is_yes = comparison.hashes(column, kind) == yes
+                if is_long:
+                    is_yes &= table.column("#feature").to_numpy() == self._label
+                found.append(_array(table, "#entity").view(np.uint64)[is_yes])
+        return np.concatenate(found) if found else None
 
     def latency(self, feature: int) -> Latency | None:
         """How late a feature's versions were; None where the logs have no event times."""
@@ -77,6 +117,7 @@ class Watches:
             yield from log.findings()
         for clock in dict.fromkeys(self._clocks.values()):
             yield from clock.steps.findings(clock.clock_error_us)
+        yield from self._rows.findings()
         yield from self._coupled.findings()
         for feature, lags in self._lags.items():
             yield from lags.findings(self._taken.names[feature])
@@ -141,6 +182,47 @@ class _LogWatch:
         yield from self._causal.findings()
         if self._commits is not None:
             yield from self._commits.findings()
+
+
+def _log_rows(clock: SourceClock, parts: list[tuple[int, LogIntake, pa.Table]]) -> LogRows:
+    """The rows of one source, as checks of whole rows want them."""
+    columns: dict[str, list[Int64]] = {
+        name: [] for name in ("entity", "order", "write", "visible", "delete", "row", "file")
+    }
+    for k, log, table in parts:
+        op, write = _array(table, "#op"), _array(table, "#write")
+        is_whole = op < DELETE
+        if log.roles.is_long:
+            is_whole |= _array(table, "#feature") == EVERY_FEATURE
+        else:
+            is_whole |= True
+        core = {
+            "entity": _array(table, "#entity"),
+            "order": _array(table, "#seq") if "#seq" in table.column_names else write,
+            "write": np.where(op == SNAPSHOT, NEVER_US, write),
+            "visible": _array(table, "#visible"),
+            "delete": (op >= DELETE).astype(np.int64),
+            "row": _array(table, "#row"),
+            "file": np.full(op.size, k, np.int64),
+        }
+        for name, column in core.items():
+            columns[name].append(column[is_whole])
+    joined = {name: np.concatenate(pieces) for name, pieces in columns.items()}
+    a_us, b_us = bounds(
+        joined["write"],
+        joined["visible"],
+        clock_error_us=clock.effective_error_us,
+        resolution_us=clock.resolution_us,
+    )
+    return LogRows(
+        joined["entity"].view(np.uint64),
+        joined["order"],
+        a_us,
+        b_us,
+        joined["delete"] != 0,
+        joined["row"],
+        joined["file"].astype(np.int16),
+    )
 
 
 def _array(table: pa.Table, name: str) -> Int64:
