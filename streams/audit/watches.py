@@ -67,7 +67,7 @@ class Watches:
         if label is not None:
             self._coupled.observe_labels(*(part[label] for part in parts))
         if moved:
-            # The row that makes an entity sets label and features alike; it changes nothing, as nothing was there before.
+            # The row that makes an entity sets label and features alike and changes nothing.
             is_first = np.zeros(txid.size, np.bool_)
             is_first[rows.start[:-1][rows.start[:-1] < rows.start[1:]]] = True
             told = {self._taken.names[f]: (is_changed & ~is_first)[is_write] for f, is_changed in moved.items()}
