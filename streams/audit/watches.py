@@ -71,7 +71,7 @@ class Watches:
             is_first = np.zeros(txid.size, np.bool_)
             is_first[rows.start[:-1][rows.start[:-1] < rows.start[1:]]] = True
             told = {self._taken.names[f]: (is_changed & ~is_first)[is_write] for f, is_changed in moved.items()}
-            self._coupled.observe_changes(*(part[is_write] for part in parts), told)
+            self._coupled.observe_changes(*(part[is_write] for part in parts), changed=told)
 
     def logs(self, tables: dict[int, pa.Table], predictions: Predictions) -> None:
         """All rows of the logs, of entities that TRAIN does not have as well."""
