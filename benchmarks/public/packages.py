@@ -69,7 +69,13 @@ def show(found: dict[str, Any]) -> None:
         lead = one["lead_us"]["p50"] if one["lead_us"] else None
         shown = "" if lead is None else f"{lead / 86_400_000_000:,.1f} d"
         print(f"{feature:<16}{one['verdict']:<16}{one['tier']:<6}{counts}{shown:>14}")
-    print(f"inflation {json.dumps(found.get('inflation'))}")
+    if found["inflation"]:
+        worth = {"all features": found["inflation"], **found["inflation"]["per_feature"]}
+        print(f"{found['inflation']['metric']:<16}{'leaky':>10}{'as of':>10}{'deployed':>10}")
+        for feature, one in worth.items():
+            print(f"{feature:<16}" + "".join(f"{one[way]:>10.3f}" for way in ("leaky", "as_of", "deployed")))
+    for finding in found["findings"]:
+        print(f"{finding['kind']}: {finding['message']}")
 
 
 def run(title: str, story: Callable[[Path], None], versions: Sequence[str]) -> None:
