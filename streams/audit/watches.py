@@ -43,6 +43,7 @@ class Watches:
         self._logs = [_LogWatch(taken, log, clocks[k]) for k, log in enumerate(taken.logs)]
         self._lags: dict[int, LatencySketch] = {}
         self._coupled = CoupledTransactions()
+        self._negative = _negatives()
         request = taken.request
         newest = max((log.newest_us for log in taken.logs), default=NEVER_US)
         self._rows = RowChecks(
@@ -58,20 +59,21 @@ class Watches:
         self._watch_lags(features, rows)
         if self._label is None or "#txid" not in rows.core:
             return
-        is_write = rows.core["#op"] != SNAPSHOT
+        at = rows.core["#op"] != SNAPSHOT
         entity = np.repeat(entities, np.diff(rows.start))
-        txid = rows.core["#txid"].view(np.uint64)
-        parts = (entity, txid, rows.core["#write"], rows.core["#row"])
-        moved = {f: changed(rows.start, rows.hashes(f, self._kinds[f])) & is_write for f in features}
-        label = moved.pop(self._label, None)
-        if label is not None:
-            self._coupled.observe_labels(*(part[label] for part in parts))
+        txid, write, row = rows.core["#txid"].view(np.uint64), rows.core["#write"], rows.core["#row"]
+        hashes = {f: rows.hashes(f, self._kinds[f]) for f in features}
+        moved = {f: changed(rows.start, found) & at for f, found in hashes.items()}
+        is_first = np.zeros(txid.size, np.bool_)
+        is_first[rows.start[:-1][rows.start[:-1] < rows.start[1:]]] = True
+        is_label = moved.pop(self._label, None)
+        if is_label is not None:
+            # The row that makes an entity sets everything at once, the label with it: that couples nothing.
+            is_label &= ~(is_first & (bool(moved) | np.isin(hashes[self._label], self._negative)))
+            self._coupled.observe_labels(entity[is_label], txid[is_label], write[is_label], row[is_label])
         if moved:
-            # The row that makes an entity sets label and features alike and changes nothing.
-            is_first = np.zeros(txid.size, np.bool_)
-            is_first[rows.start[:-1][rows.start[:-1] < rows.start[1:]]] = True
-            told = {self._taken.names[f]: (is_changed & ~is_first)[is_write] for f, is_changed in moved.items()}
-            self._coupled.observe_changes(*(part[is_write] for part in parts), changed=told)
+            told = {self._taken.names[f]: is_changed[at] for f, is_changed in moved.items()}
+            self._coupled.observe_changes(entity[at], txid[at], write[at], row[at], told)
 
     def logs(self, tables: dict[int, pa.Table], predictions: Predictions) -> None:
         """All rows of the logs, of entities that TRAIN does not have as well."""
@@ -182,6 +184,12 @@ class _LogWatch:
         yield from self._causal.findings()
         if self._commits is not None:
             yield from self._commits.findings()
+
+
+def _negatives() -> UInt64:
+    """Hashes of labels that say "nothing happened": NULL, 0, false."""
+    no = [(pa.array([0]), Kind.NUMBER), (pa.array([False]), Kind.BOOL), (pa.array(["0"]), Kind.TEXT)]
+    return np.concatenate([np.zeros(1, np.uint64), *(comparison.hashes(column, kind) for column, kind in no)])
 
 
 def _log_rows(clock: SourceClock, parts: list[tuple[int, LogIntake, pa.Table]]) -> LogRows:
