@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features import comparison, numerals
+from features.comparison import Evidence
 from features.kinds import Kind
 from features.plain import plain
 from features.times import NEVER_US
 from monitors.audit.judging import History, Judged, judge_feature
+from monitors.audit.rows import Predictions
 from monitors.kernels import grouping, intervals
 from monitors.leakage import CellSet, Verdicts, covered
 from monitors.verdicts import REASONS, Reason, Tier
@@ -96,7 +98,7 @@ class BucketJudge:
             for feature in features:
                 if feature in self.tallies:
                     self._judge_feature(feature, rows, history, reads, train, found)
-        self.watches.logs(tables)
+        self.watches.logs(tables, reads.predictions(self.taken, train))
         self.results.put(found)
 
     def _sorted(self, groups: Grouping, tables: dict[int, pa.Table]) -> Iterator[tuple[tuple[int, ...], Rows]]:
@@ -182,6 +184,25 @@ class _Reads:
             p_hi,
             _array(train, "#position") if request.prediction_seq is not None else None,
             covered(p_lo, p_hi, request.covers) if request.covers else None,
+        )
+
+    def predictions(self, taken: Intake, train: pa.Table) -> Predictions:
+        label, kind = None, Kind.TEXT
+        if taken.label is not None:
+            column = plain(train.column("#label"))
+            evidence = Evidence()
+            evidence.observe(column)
+            kind = comparison.resolve(evidence, evidence) or Kind.TEXT
+            label = comparison.hashes(column, kind)
+        time = _array(train, "#label_time") if "#label_time" in train.column_names else None
+        return Predictions(
+            _keys(train, "#entity"),
+            self.row,
+            self.p_lo_us,
+            self.p_hi_us,
+            label=label,
+            label_time_us=time,
+            covered=self.covered,
         )
 
     def cells(self, train: pa.Table, feature: int, hashes: UInt64, *, has_ids: bool) -> CellSet:

@@ -67,6 +67,8 @@ class Intake:
     train_evidence: list[Evidence]
     logs: list[LogIntake] = field(default_factory=list)
     units: dict[str, set[str]] = field(default_factory=dict)  # "file: column" -> units of its stamps
+    first_read_us: int = FOREVER_US
+    last_read_us: int = NEVER_US
     renamed: dict[int, int] = field(default_factory=dict)  # entity hash -> hash of the key it had first
 
 
@@ -319,6 +321,9 @@ def _train_columns(
     if read.missing.any():
         row = done + int(np.flatnonzero(read.missing)[0])
         raise AuditError(f"{roles.table.path}: row {row}: expected a time in {request.prediction_time!r}, found NULL")
+    if read.us.size:
+        intake.first_read_us = min(intake.first_read_us, int(read.us.min()))
+        intake.last_read_us = max(intake.last_read_us, int(read.us.max()))
     columns: dict[str, pa.Array] = {
         "#row": pa.array(np.arange(done, done + batch.num_rows)),
         "#read": pa.array(read.us),
