@@ -91,6 +91,37 @@ window = "1m"
     assert "0.1.0" in run(tminus / "tminus", "--version", cwd=foreign_folder)
 
 
+NOTEBOOK = """
+import sys
+import pyarrow as pa
+import tminus
+
+T = 1_700_000_000_000_000
+users = [f"u{i}" for i in range(40)]
+log = pa.table({
+    "entity": users * 2,
+    "write_time": [T - 1_000_000] * 40 + [T + 5_003_000] * 40,
+    "plan": ["basic"] * 40 + ["pro"] * 40,
+})
+train = pa.table({"entity": users, "prediction_time": [T] * 40, "plan": ["pro"] * 3 + ["basic"] * 37})
+result = tminus.audit(train, log)
+assert result.features[0]["leaked"] == 3, result
+assert result.report["features"]["plan"]["lead_us"]["max"] == 5_003_000
+assert result.corrected["plan"].to_pylist() == ["basic"] * 40
+assert "<html" in result.html.lower()
+assert tminus.audit(result.corrected, log).status == 0
+assert not {"features", "monitors", "streams", "polars"} & set(sys.modules)
+"""
+
+
+def test_a_notebook_in_a_foreign_folder_audits_what_it_has(tminus, foreign_folder):
+    """The wheel has the module, the template of the page and the compiled code; the folder has packages like ours."""
+    for name in ("polars", "click"):
+        (foreign_folder / f"{name}.py").write_text("raise ImportError('not these')")
+    (foreign_folder / "notebook.py").write_text(NOTEBOOK)
+    run(tminus / "python", "notebook.py", cwd=foreign_folder)
+
+
 def test_a_mistake_is_a_sentence_in_the_installed_command_too(tminus, tmp_path):
     """No traceback for a user's mistake."""
     done = subprocess.run([tminus / "tminus", "check"], cwd=tmp_path, capture_output=True, text=True, check=False)
