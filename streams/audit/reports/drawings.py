@@ -173,7 +173,7 @@ def _class(i: int) -> str:
 WAYS = (
     ("leaky", "As this table shows it", "t-leak"),
     ("as_of", "With what was known", "t-cool"),
-    ("deployed", "In production, if trained on this table", "t-warn"),
+    ("deployed", "In production, if trained on this", "t-warn"),
 )
 
 
@@ -188,9 +188,9 @@ def three_scores(inflation: Inflation) -> Html | None:
     low, high = math.floor(min(*figures, chance) / step) * step, math.ceil(max(*figures, 1.0) / step - 1e-9) * step
 
     def x(value: float) -> str:
-        return f"{3 + 94 * (value - low) / (high - low):.2f}%"
+        return f"{6 + 88 * (value - low) / (high - low):.2f}%"
 
-    base, rows = 62 * len(ways) + 4, []
+    base, rows = 74 * len(ways) + 2, []
     ticks = [low + i * step for i in range(round((high - low) / step) + 1)]
     for tick in ticks:
         rows.append(tag("line", class_="axis", x1=x(tick), x2=x(tick), y1=0, y2=base))
@@ -198,17 +198,17 @@ def three_scores(inflation: Inflation) -> Html | None:
             tag("text", f"{tick:g}" if step >= 1 else f"{tick:.2f}"[:5], class_="s mid", x=x(tick), y=base + 18)
         )
     for i, (estimate, title, style) in enumerate(ways):
-        y = 62 * i
-        words = [tag("tspan", title, class_="b"), f"  {wording.figure(estimate)}"]
-        rows.append(tag("text", *words, x=0, y=y + 20))
-        rows.append(
+        y = 74 * i
+        rows += [
+            tag("text", title, class_="b", x=0, y=y + 18),
+            tag("text", wording.figure(estimate), class_="s", x=0, y=y + 36),
             tag(
                 "g",
-                tag("line", class_="range", x1=x(estimate.low), x2=x(estimate.high), y1=y + 40, y2=y + 40),
-                tag("circle", cx=x(estimate.value), cy=y + 40, r=6),
+                tag("line", class_="range", x1=x(estimate.low), x2=x(estimate.high), y1=y + 54, y2=y + 54),
+                tag("circle", cx=x(estimate.value), cy=y + 54, r=6),
                 class_=style,
-            )
-        )
+            ),
+        ]
     told = "; ".join(f"{title}: {wording.figure(estimate)}" for estimate, title, _ in ways)
     name = wording.clean(inflation.metric, 20).upper()
     return tag(

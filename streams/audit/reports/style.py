@@ -79,7 +79,7 @@ caption{text-align:left;color:var(--mute);padding:0 0 .5rem}
 th,td{text-align:left;vertical-align:top;padding:.4rem .9rem .4rem 0;border-bottom:1px solid var(--rule)}
 thead th{color:var(--mute);font-weight:500;vertical-align:bottom;border-bottom:1.5px solid var(--faint)}
 tbody th{font-weight:600;overflow-wrap:anywhere;min-width:8rem}
-td.n,th.n{text-align:right}
+td.n,th.n{text-align:right}td.n{white-space:nowrap}
 td.nil{color:var(--mute)}
 td.txt{overflow-wrap:anywhere;min-width:7rem}
 tr.hit th,tr.hit td{background:var(--future)}
@@ -93,7 +93,7 @@ code,pre{font:.875em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 pre{background:var(--tint);padding:.8rem 1rem;white-space:pre-wrap;max-width:46rem;margin:.5rem 0 1rem}
 footer{margin-top:3rem;color:var(--mute);font-size:.875rem}
 @media(max-width:34rem){body{padding:1.5rem 1rem 3rem}
-dl.terms{grid-template-columns:1fr;gap:0}dl.terms dd{margin:0 0 .6rem}}
+svg text{font-size:13px}svg .s{font-size:11.5px}dl.terms{grid-template-columns:1fr;gap:0}dl.terms dd{margin:0 0 .6rem}}
 @media print{@page{margin:18mm 16mm}
 html,body{background:#fff}
 body{padding:0;max-width:none;font-size:10pt}

@@ -88,7 +88,10 @@ def _table(outcome: Outcome, features: list[FeatureOutcome], width: int, *, colo
             more = " more" if any(f.verdict is verdict for f in shown) else ""
             lines.append(f"{word}  {rest[verdict]:,}{more} {'feature' if rest[verdict] == 1 else 'features'}")
     tiers = sorted({f.tier for f in shown})
-    legend = [line for tier in tiers for line in _wrapped(f"{tier.name}: {wording.RESTS_ON[tier]}", width, "  ")]
+    says = ["too late by: half of the values at least the first, the worst the second"]
+    legend = says if any(" to " in row[2] for row in rows if is_wide) else []
+    legend = [line for text in legend for line in _wrapped(text, width, "  ")]
+    legend += [line for tier in tiers for line in _wrapped(f"{tier.name}: {wording.RESTS_ON[tier]}", width, "  ")]
     return [*lines, *legend]
 
 

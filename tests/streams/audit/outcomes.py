@@ -41,7 +41,9 @@ def feature(name: str = "last_login", tier: Tier = Tier.E2, rows: int = ROWS, **
     leaks = counts[Verdict.LEAK]
     verdict = worst(counts)
     high = leaks + counts[Verdict.LEAK_OR_STALE] + counts[Verdict.SKEW_AMBIGUOUS]
-    one = None if verdict is Verdict.PASS else example(verdict, tier, next(iter(reasons), Reason.NONE))
+    has_reason = verdict in (Verdict.SKEW_AMBIGUOUS, Verdict.UNVERIFIABLE)
+    reason = next(iter(reasons), Reason.NONE) if has_reason else Reason.NONE
+    one = None if verdict is Verdict.PASS else example(verdict, tier, reason)
     return FeatureOutcome(
         name=name,
         verdict=verdict,

@@ -72,10 +72,9 @@ def test_the_summary_says_which_feature_how_sure_how_many_rows_by_how_much_and_w
         assert needed in text
 
 
-def test_assumptions_come_before_any_verdict(told: Outcome):
-    lines = summary.render(told, width=80, color=False)
-    if told.assumes:
-        assert lines.index("Assumed, without evidence") < min(lines.index(v) for v in Verdict if v in lines)
+def test_assumptions_come_before_any_verdict():
+    text = summary.render(outcomes.leak(), width=80, color=False)
+    assert text.index("Assumed, without evidence") < text.index("knows the future") < text.index("LEAK")
 
 
 @pytest.mark.parametrize("width", [1, 40, 80, 300])
@@ -84,6 +83,15 @@ def test_the_summary_keeps_to_its_width_and_to_two_screens(told: Outcome, width:
     lines = summary.render(told, width=width, color=False).split("\n")
     assert len(lines) < (110 if width >= 80 else 210)
     assert max(sum(map(summary._columns, line)) for line in lines) <= max(40, min(width, 100))
+
+
+def test_letters_of_two_columns_are_counted_as_two():
+    """Or every table with a Chinese name would be out of line."""
+    wide, thin = outcomes.feature("会员等级" * 20, leak=2), outcomes.feature("x" * 80, leak=2)
+    lines = summary.render(outcomes.outcome(wide, thin), width=80, color=False).split("\n")
+    rows = [line for line in lines if line.startswith("LEAK")]
+    assert len({len(row) + sum(letter > "\u2fff" for letter in row) for row in rows}) == 1
+    assert all(len(line) + sum(letter > "\u2fff" for letter in line) <= 80 for line in lines)
 
 
 def test_nothing_in_a_file_can_steer_the_terminal():
@@ -240,7 +248,8 @@ def test_a_page_without_rows_versions_or_finite_scores_is_still_a_page():
     """What the engine may hand over at its edges."""
     Page(html.render(outcomes.outcome()))
     bare = replace(outcomes.example(Verdict.UNVERIFIABLE), timeline=(), label=None, label_time_us=None)
-    Page(html.render(outcomes.outcome(replace(outcomes.feature("b", unverifiable=ROWS), example=bare))))
+    page = Page(html.render(outcomes.outcome(replace(outcomes.feature("b", unverifiable=ROWS), example=bare))))
+    assert "The log has no version of this entity." in page.text
     nan = replace(outcomes.INFLATION, scores=outcomes.scores(float("nan"), 0.6, 0.5))
     Page(html.render(outcomes.outcome(outcomes.feature(leak=1), inflation=nan)))
 
@@ -259,10 +268,15 @@ def test_the_drawing_shows_first_what_decided_and_who_could_not_know_it():
 
 
 def test_of_a_long_history_the_drawing_keeps_what_decided():
-    near = outcomes.version("old", outcomes.T - 9_000_000, "superseded")
+    oldest = outcomes.version("oldest", outcomes.T - 10_000_000, "superseded")
+    old = outcomes.version("old", outcomes.T - 9_000_000, "superseded")
+    case = outcomes.example(Verdict.LEAK)
+    short = drawings.timeline(replace(case, timeline=(oldest, old)))
+    assert ">old<" in short  # what was replaced last is enough to show that something was
+    assert ">oldest<" not in short
     late = outcomes.version("decisive", outcomes.T + 9_000_000, "future", is_decisive=True)
     crowd = tuple(outcomes.version(f"v{i}", outcomes.T + i, "future") for i in range(1, 40))
-    drawn = drawings.timeline(replace(outcomes.example(Verdict.LEAK), timeline=(near, near, *crowd, late)))
+    drawn = drawings.timeline(replace(case, timeline=(oldest, old, *crowd, late)))
     assert "decisive" in drawn
     assert "v1<" in drawn
     assert "v9<" not in drawn
