@@ -121,7 +121,7 @@ def worth(outcome: Outcome) -> Html | None:
     note = wording.clean(outcome.inflation_note, LETTERS)
     if found is None:
         note = note if any(f.counts[Verdict.LEAK] for f in outcome.features.values()) else ""
-        return section("worth", "What the leak is worth", tag("p", f"{note[:1].upper()}{note[1:]}.")) if note else None
+        return section("worth", "What the leak is worth", tag("p", f"Not measured: {note}.")) if note else None
     metric = wording.clean(found.metric, 20).upper()
     chance = "0.5 is a coin toss, 1 is perfect" if found.metric == "auc" else "0 is guessing the mean, 1 is perfect"
     leaky, as_of, deployed = (getattr(found.scores, key).value for key, _, _ in drawings.WAYS)

@@ -125,7 +125,7 @@ def _worth(outcome: Outcome, width: int, *, color: bool) -> list[str]:
     found, note = outcome.inflation, wording.clean(outcome.inflation_note, LETTERS)
     if found is None:
         is_leak = any(f.counts[Verdict.LEAK] for f in outcome.features.values())
-        return _wrapped(f"What the leak is worth: {note}.", width) if note and is_leak else []
+        return _wrapped(f"What the leak is worth was not measured: {note}.", width) if note and is_leak else []
     title = f"What it is worth, {wording.clean(found.metric, 20).upper()} of a small model (95 % interval)"
     ways = (
         (found.scores.leaky, "as this table shows it"),
