@@ -16,6 +16,10 @@ from streams.audit.reports.tables import aligned, one
 
 #: Rows that the small model is fitted and scored on.
 ROWS_MAX = 200_000
+#: Rows that are looked through for hints, a column at a time: rare values are what they are about.
+HINTED_ROWS_MAX = 1_000_000
+#: Bytes of a cell and of what should stand there instead, and cells that are held at most.
+_CELL_BYTES, _CELLS_MAX = 32, 20_000_000
 
 
 def scored(audit: Audit) -> Outcome:
@@ -28,14 +32,22 @@ def scored(audit: Audit) -> Outcome:
     label = _column(batch, audit.request.label)
     entity = comparison.entity_hashes(_column(batch, audit.request.entity))
     name = audit.request.prediction_time
-    read = stamps_of(_column(batch, name), audit.train.table, name, 0)
-    seed = audit.request.seed
-    found = inflation.measure(leaky, as_of, label, prediction_time_us=read.us, entity=entity, seed=seed)
+    read_us = stamps_of(_column(batch, name), audit.train.table, name, 0).us
     told: list[TableFinding] = []
     for feature, column in leaky.items():
-        hint = hints.too_good(feature, column, as_of[feature], label, prediction_time_us=read.us, entity=entity)
+        hint = hints.too_good(feature, column, as_of[feature], label, prediction_time_us=read_us, entity=entity)
         told += [] if hint is None else [hint]
-    note = f"measured on {batch.num_rows:,} of {audit.outcome.rows:,} rows"
+    few = entity <= _limit(audit, ROWS_MAX)
+    mask = pa.array(few)
+    found = inflation.measure(
+        {feature: column.filter(mask) for feature, column in leaky.items()},
+        {feature: column.filter(mask) for feature, column in as_of.items()},
+        label.filter(mask),
+        prediction_time_us=read_us[few],
+        entity=entity[few],
+        seed=audit.request.seed,
+    )
+    note = f"measured on {int(few.sum()):,} of {audit.outcome.rows:,} rows"
     outcome = replace(audit.outcome, findings=(*audit.outcome.findings, *told))
     if isinstance(found, str):
         return replace(outcome, inflation_note=found)
@@ -43,7 +55,7 @@ def scored(audit: Audit) -> Outcome:
 
 
 def _sample(audit: Audit) -> tuple[dict[str, pa.Array], dict[str, pa.Array], pa.RecordBatch]:
-    """Features as they are, as they should have been, and all columns, of whole entities until about `ROWS_MAX`.
+    """Features as they are, as they should have been, and all columns, of whole entities until about as many as fit.
 
     Entities are chosen by their hash, so the sample is the same whatever the order of the rows.
     """
@@ -51,8 +63,8 @@ def _sample(audit: Audit) -> tuple[dict[str, pa.Array], dict[str, pa.Array], pa.
     names = [audit.names[i] for i in audit.audited]
     others = [request.entity, request.prediction_time, request.label]
     kept: list[tuple[pa.RecordBatch, pa.Table]] = []
-    share = min(1.0, ROWS_MAX / audit.outcome.rows)
-    limit = np.uint64(min(int(2**64 * share), 2**64 - 1))
+    cells = min(_CELLS_MAX, request.memory_bytes // _CELL_BYTES)
+    limit = _limit(audit, min(HINTED_ROWS_MAX, cells // len(names)))
     wanted = list(dict.fromkeys([*(name for name in others if name is not None), *names]))
     for batch, found in aligned(audit, wanted):
         keep = pa.array(comparison.entity_hashes(_column(batch, request.entity)) <= limit)
@@ -65,6 +77,11 @@ def _sample(audit: Audit) -> tuple[dict[str, pa.Array], dict[str, pa.Array], pa.
         leaky[name] = _typed(plain(_column(batch, name)), audit.kinds[index])
         as_of[name] = _typed(plain(one(results, f"c{index}")), audit.kinds[index])
     return leaky, as_of, batch
+
+
+def _limit(audit: Audit, rows_max: int) -> np.uint64:
+    """The greatest hash of an entity such that about `rows_max` rows have no greater one."""
+    return np.uint64(min(int(2**64 * min(1.0, rows_max / audit.outcome.rows)), 2**64 - 1))
 
 
 def _typed(column: pa.Array, kind: Kind | None) -> pa.Array:
