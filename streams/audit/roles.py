@@ -49,7 +49,17 @@ class LogRoles:
 
 @dataclass(frozen=True, slots=True)
 class TrainRoles:
-    """The columns of TRAIN: `candidates` may be features; `versions`: which column names the version of which."""
+    """The columns of TRAIN.
+
+    Parameters
+    ----------
+    candidates
+        What may be features.
+    versions
+        Feature to the column that names its version.
+    not_audited
+        Candidates that have no cells, and why.
+    """
 
     table: Table
     candidates: tuple[str, ...]
@@ -76,18 +86,17 @@ def train_roles(request: Request, table: Table) -> TrainRoles:
     for name, what, option in wanted:
         if name is not None and name not in names:
             raise column_error(table, name, what, option)
-    roles = {name: what for name, what, _ in wanted if name is not None}
     versions = {
         name.removesuffix(VERSION_SUFFIX): name
         for name in names
         if name.endswith(VERSION_SUFFIX) and name.removesuffix(VERSION_SUFFIX) in names
     }
-    not_audited = {name: f"the {roles[name]}" for name in names if name in roles}
-    not_audited |= {name: f"names the version of {feature}" for feature, name in versions.items()}
-    free = [name for name in names if name not in not_audited]
+    taken = {name for name, _, _ in wanted} | set(versions.values())
+    free = [name for name in names if name not in taken]
     _check_named(request, table, free)
+    not_audited = {}
     if request.features:
-        not_audited |= {name: "not among --feature" for name in free if name not in request.features}
+        not_audited = {name: "not among --feature" for name in free if name not in request.features}
         free = [name for name in free if name in request.features]
     return TrainRoles(table, tuple(free), versions, not_audited)
 

@@ -1,5 +1,6 @@
 """From counts to the outcome that reports are made of."""
 
+from features.times import duration_text
 from monitors.audit.outcome import Outcome, TableFinding
 from monitors.verdicts import Severity, Verdict
 from streams.audit.buckets import BucketJudge
@@ -44,10 +45,10 @@ def _assumes(judge: BucketJudge) -> tuple[str, ...]:
 
 def _told(clock: SourceClock) -> tuple[str, str]:
     files = ", ".join(clock.files)
-    error = f"{_duration(clock.effective_error_us)} clock error"
+    error = f"{duration_text(clock.effective_error_us)} clock error"
     if clock.backstep_us > clock.clock_error_us:
-        error += f" (declared {_duration(clock.clock_error_us)}, but its stamps step back by more)"
-    return f"clock of {files}", f"resolution {_duration(clock.resolution_us)}, {error}"
+        error += f" (declared {duration_text(clock.clock_error_us)}, but its stamps step back by more)"
+    return f"clock of {files}", f"resolution {duration_text(clock.resolution_us)}, {error}"
 
 
 def _rests_on(request: Request, roles: list[LogRoles], clocks: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -55,7 +56,7 @@ def _rests_on(request: Request, roles: list[LogRoles], clocks: list[tuple[str, s
         ("entity", f"column {request.entity!r}"),
         (
             "prediction time",
-            f"column {request.prediction_time!r}, known to {_duration(request.prediction_resolution_us)}",
+            f"column {request.prediction_time!r}, known to {duration_text(request.prediction_resolution_us)}",
         ),
         ("not readable before", f"column {request.write_time!r} of the log"),
         ("readable from, at the latest", _visible(request, roles)),
@@ -91,8 +92,3 @@ def _unused(judge: BucketJudge) -> list[TableFinding]:
         for log in judge.taken.logs
         if not log.found
     ]
-
-
-def _duration(us: int) -> str:
-    units = (("d", 86_400_000_000), ("h", 3_600_000_000), ("min", 60_000_000), ("s", 1_000_000), ("ms", 1_000))
-    return next((f"{us // of:,} {name}" for name, of in units if us and us % of == 0), f"{us:,} us")
