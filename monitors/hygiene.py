@@ -31,6 +31,9 @@ Bool = npt.NDArray[np.bool_]
 #: Features of one LOG that get a finding each; more share one.
 FEATURES_APART_MAX = 5
 
+#: A step back of this size is no error of a clock.
+NO_CLOCK_US = 3_600_000_000
+
 _NUMBERS = ("s", "ms", "us", "ns")
 
 
@@ -270,7 +273,9 @@ class BackstepWatch:
             ", ".join(self.files),
             f"{count:,} stamps step back against the sequence by up to {about(self.backstep_us)} (first: "
             f"{self.files[place]}, row {first.first}); {said}.",
-            "Mend the clock of the writer, or declare its error with --clock-error.",
+            "Mend the clock of the writer, or declare its error with --clock-error."
+            if self.backstep_us < NO_CLOCK_US
+            else "No clock is that wrong: is 'seq' the order of these writes? If not, leave that column out.",
             {
                 "backstep_us": self.backstep_us,
                 "declared_us": declared_us,

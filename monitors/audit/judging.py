@@ -66,10 +66,19 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Verdicts of the cells of one feature, and for each the version that a corrected table takes (-1: NULL)."""
+    """What was found about the cells of one feature.
+
+    Parameters
+    ----------
+    as_of
+        int64[c]: the version that a corrected table takes, -1: NULL.
+    is_known
+        bool[c]: whether `as_of` is what was readable; False where nobody knows, so that NULL stands for ignorance.
+    """
 
     verdicts: Verdicts
     as_of: Int64
+    is_known: Bool
 
 
 def judge_feature(
@@ -100,7 +109,8 @@ def judge_feature(
     found = _judge(history, hashes, cells, numbers)
     if history.assumed is not None and history.assumed.any():
         found = _without_assumption(history, hashes, cells, numbers, found)
-    return Judged(found, _as_of(history, cells))
+    as_of, is_known = _as_of(history, cells)
+    return Judged(found, as_of, is_known)
 
 
 def _judge(
@@ -135,17 +145,24 @@ def _without_assumption(
     return replace(found, tier=tier)
 
 
-def _as_of(history: History, cells: CellSet) -> Int64:
-    later_b, _, _ = intervals.extremes(history.a_us, history.b_us, history.start)
+def _as_of(history: History, cells: CellSet) -> tuple[Int64, Bool]:
+    later_b, from_a, _ = intervals.extremes(history.a_us, history.b_us, history.start)
     found: Int64 = grouping.newest_before(history.b_us, later_b, history.start, cells.group, cells.p_lo_us)
     if cells.position is not None and history.seq is not None:
         end = history.seq + 1
         later, _, _ = intervals.extremes(history.seq, end, history.start)
         by_order = grouping.newest_before(end, later, history.start, cells.group, cells.position)
         found = np.where(cells.position == NO_POSITION, found, by_order)
+    # Where no version can have been readable, NULL is the truth; else it only says that nobody knows.
+    has_any = np.diff(history.start) > 0
+    earliest = np.where(
+        has_any, from_a[np.minimum(history.start[:-1], max(from_a.size - 1, 0))] if from_a.size else 0, 0
+    )
+    end = cells.p_lo_us + 1 if cells.p_hi_us is None else cells.p_hi_us
+    is_known = (found >= 0) | ~has_any[cells.group] | (earliest[cells.group] >= end)
     if cells.covered is not None:
-        found = np.where(cells.covered, found, -1)
-    return found
+        found, is_known = np.where(cells.covered, found, -1), is_known & cells.covered
+    return found, is_known
 
 
 def _within(history: History, cells: CellSet, values: Float64, wanted: Float64, tolerance: float) -> Verdicts:

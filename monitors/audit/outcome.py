@@ -109,6 +109,7 @@ class Example:
     reason: Reason
     tier: Tier
     lead_us: int | None
+    is_as_of_known: bool = True
     label: str | None = None
     label_time_us: int | None = None
     timeline: tuple[TimelineEntry, ...] = ()

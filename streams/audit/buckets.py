@@ -150,6 +150,7 @@ class BucketJudge:
             found[f"v{feature}"] = pa.array(verdicts.verdict)
             found[f"r{feature}"] = pa.array(verdicts.reason)
             found[f"l{feature}"] = pa.array(verdicts.lead_us, mask=verdicts.verdict != intervals.LEAK)
+            found[f"k{feature}"] = pa.array(is_pass | judged.is_known)
             found[f"c{feature}"] = pc.if_else(pa.array(is_pass), column, known)
 
     def _numbers(
@@ -224,7 +225,7 @@ def _incomparable(cells: CellSet) -> Judged:
         none,
         np.zeros(n, np.int64),
     )
-    return Judged(verdicts, none)
+    return Judged(verdicts, none, np.zeros(n, np.bool_))
 
 
 def _by_entity(train: pa.Table) -> pa.Table:

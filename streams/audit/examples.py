@@ -37,6 +37,7 @@ def example_of(
         prediction_time_us=int(cells.p_lo_us[at]),
         value=shown(column, at),
         as_of=shown(rows.pick(feature, np.array([as_of]), None, kind), 0),
+        is_as_of_known=bool(judged.is_known[at]),
         verdict=VERDICTS[word],
         reason=REASONS[int(found.reason[at])],
         tier=Tier(int(found.tier[at])),

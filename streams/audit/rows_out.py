@@ -13,8 +13,9 @@ _RANGES_MAX = 256
 
 
 class Results:
-    """What is known of every row of TRAIN: ``row``, and per feature i ``v<i>``, ``r<i>``, ``l<i>`` and ``c<i>``
-    (verdict, reason, lead, corrected value).
+    """What is known of every row of TRAIN: ``row``, and per feature i five columns.
+
+    ``v<i>`` verdict, ``r<i>`` reason, ``l<i>`` lead, ``c<i>`` corrected value, ``k<i>`` whether that is known.
 
     Parameters
     ----------

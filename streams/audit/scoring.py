@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from features import comparison, numerals
@@ -16,6 +17,8 @@ from streams.audit.reports.tables import aligned, one
 
 #: Rows that the small model is fitted and scored on.
 ROWS_MAX = 200_000
+#: A feature of which a smaller share of rows tells what was readable is left out of the model.
+KNOWN_MIN = 0.8
 #: Rows that are looked through for hints, a column at a time: rare values are what they are about.
 HINTED_ROWS_MAX = 1_000_000
 #: Bytes of a cell and of what should stand there instead, and cells that are held at most.
@@ -28,7 +31,7 @@ def scored(audit: Audit) -> Outcome:
         return replace(audit.outcome, inflation_note="no label was named (--label), so no score was measured")
     from monitors.audit import hints, inflation
 
-    leaky, as_of, batch = _sample(audit)
+    leaky, as_of, known, batch = _sample(audit)
     label = _column(batch, audit.request.label)
     entity = comparison.entity_hashes(_column(batch, audit.request.entity))
     name = audit.request.prediction_time
@@ -38,24 +41,35 @@ def scored(audit: Audit) -> Outcome:
         hint = hints.too_good(feature, column, as_of[feature], label, prediction_time_us=read_us, entity=entity)
         told += [] if hint is None else [hint]
     few = entity <= _limit(audit, ROWS_MAX)
+    # A value that nobody can tell is not NULL; scoring it as NULL would measure ignorance.
+    names = [feature for feature, is_known in known.items() if is_known.size and is_known.mean() >= KNOWN_MIN]
+    if not names:
+        why = "what was readable at the predictions is not known of any feature, so no honest score can be measured"
+        return replace(audit.outcome, findings=(*audit.outcome.findings, *told), inflation_note=why)
+    few &= np.all([known[feature] for feature in names], axis=0)
     mask = pa.array(few)
     found = inflation.measure(
-        {feature: column.filter(mask) for feature, column in leaky.items()},
-        {feature: column.filter(mask) for feature, column in as_of.items()},
+        {feature: leaky[feature].filter(mask) for feature in names},
+        {feature: as_of[feature].filter(mask) for feature in names},
         label.filter(mask),
         prediction_time_us=read_us[few],
         entity=entity[few],
         seed=audit.request.seed,
     )
     note = f"measured on {int(few.sum()):,} of {audit.outcome.rows:,} rows"
+    left = [feature for feature in known if feature not in names]
+    if left:
+        note += f", without {', '.join(left[:3])}{' ...' if len(left) > 3 else ''}: nobody knows what was readable then"
     outcome = replace(audit.outcome, findings=(*audit.outcome.findings, *told))
     if isinstance(found, str):
         return replace(outcome, inflation_note=found)
     return replace(outcome, inflation=found, inflation_note=note)
 
 
-def _sample(audit: Audit) -> tuple[dict[str, pa.Array], dict[str, pa.Array], pa.RecordBatch]:
-    """Features as they are, as they should have been, and all columns, of whole entities until about as many as fit.
+def _sample(
+    audit: Audit,
+) -> tuple[dict[str, pa.Array], dict[str, pa.Array], dict[str, npt.NDArray[np.bool_]], pa.RecordBatch]:
+    """Features as they are, as they should have been, where that is known, and all columns; whole entities that fit.
 
     Entities are chosen by their hash, so the sample is the same whatever the order of the rows.
     """
@@ -68,7 +82,8 @@ def _sample(audit: Audit) -> tuple[dict[str, pa.Array], dict[str, pa.Array], pa.
     wanted = list(dict.fromkeys([*(name for name in others if name is not None), *names]))
     for batch, found in aligned(audit, wanted):
         keep = pa.array(comparison.entity_hashes(_column(batch, request.entity)) <= limit)
-        kept.append((batch.filter(keep), found.select([f"c{i}" for i in audit.audited]).filter(keep)))
+        columns = [f"{column}{i}" for i in audit.audited for column in "ck"]
+        kept.append((batch.filter(keep), found.select(columns).filter(keep)))
     whole = pa.Table.from_batches([batch for batch, _ in kept]).combine_chunks().to_batches()
     batch = whole[0] if whole else kept[0][0]
     results = pa.concat_tables([table for _, table in kept])
@@ -76,7 +91,8 @@ def _sample(audit: Audit) -> tuple[dict[str, pa.Array], dict[str, pa.Array], pa.
     for name, index in zip(names, audit.audited, strict=True):
         leaky[name] = _typed(plain(_column(batch, name)), audit.kinds[index])
         as_of[name] = _typed(plain(one(results, f"c{index}")), audit.kinds[index])
-    return leaky, as_of, batch
+    known = {audit.names[i]: np.asarray(one(results, f"k{i}").to_numpy(zero_copy_only=False)) for i in audit.audited}
+    return leaky, as_of, known, batch
 
 
 def _limit(audit: Audit, rows_max: int) -> np.uint64:

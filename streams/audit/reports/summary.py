@@ -99,6 +99,8 @@ def _late(outcome: Outcome, feature: FeatureOutcome, *, is_wide: bool) -> list[s
     if not is_wide:
         return []
     part = wording.share(feature.counts[feature.verdict] / max(outcome.rows, 1))
+    if feature.verdict is Verdict.LEAK and feature.leak_share_high > feature.leak_share_low:
+        part = f"{part} to {wording.share(feature.leak_share_high)}"
     if feature.verdict is not Verdict.LEAK or feature.leads is None:
         return [part, "-"]
     half, most = wording.duration(feature.leads.p50), wording.duration(feature.leads.max)
@@ -113,6 +115,7 @@ def _explained(features: list[FeatureOutcome], width: int, *, color: bool) -> li
             break
         said = [f"The value {wording.MEANS[feature.verdict]}."] if feature.verdict is not Verdict.LEAK else []
         said += [wording.story(feature.example)] if feature.example is not None else []
+        said += [wording.possible(feature)] if feature.verdict is Verdict.LEAK and wording.possible(feature) else []
         what = wording.advice(feature)
         said += [f"To do: {what}"] if what and what != before else []
         name = _painted(_fitted(wording.clean(feature.name, 200), width).rstrip(), _BOLD, color=color)
@@ -125,7 +128,8 @@ def _worth(outcome: Outcome, width: int, *, color: bool) -> list[str]:
     found, note = outcome.inflation, wording.clean(outcome.inflation_note, LETTERS)
     if found is None:
         is_leak = any(f.counts[Verdict.LEAK] for f in outcome.features.values())
-        return _wrapped(f"What the leak is worth was not measured: {note}.", width) if note and is_leak else []
+        is_told = note and (is_leak or not note.startswith("no label"))
+        return _wrapped(f"What the leak is worth was not measured: {note}.", width) if is_told else []
     title = f"What it is worth, {wording.clean(found.metric, 20).upper()} of a small model (95 % interval)"
     ways = (
         (found.scores.leaky, "as this table shows it"),
@@ -133,6 +137,10 @@ def _worth(outcome: Outcome, width: int, *, color: bool) -> list[str]:
         (found.scores.deployed, "in production, if trained on this table"),
     )
     lines = [line for value, way in ways for line in _wrapped(f"{wording.figure(value)}  {way}", width, "  ")]
+    alone = sorted(found.per_feature.items(), key=lambda pair: pair[1].as_of.value - pair[1].leaky.value)
+    for name, scores in alone[:EXPLAINED] if len(alone) > 1 else []:
+        told = f"{wording.figure(scores.leaky)}  with {wording.clean(name, 40)} alone as this table has it"
+        lines += _wrapped(told, width, "  ")
     return [*(_painted(line, _BOLD, color=color) for line in _wrapped(title, width)), *lines]
 
 

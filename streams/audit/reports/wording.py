@@ -25,7 +25,7 @@ MEANS = {
 RESTS_ON = {
     Tier.E0: "the value was logged when it was served",
     Tier.E1: "order in one sequence, or one transaction",
-    Tier.E2: "commit times with a known clock error",
+    Tier.E2: "write times, with the clock error as declared (0 unless stated)",
     Tier.E3: "broker or ingest times",
     Tier.E4: "columns that users fill, or an assumption",
     Tier.E5: "statistics only",
@@ -214,13 +214,39 @@ def headline(outcome: Outcome) -> str:
         return f"Nothing could be verified. Of {count(outcome.cells, 'cell')}, none has the evidence for a verdict."
     if first.verdict is Verdict.UNVERIFIABLE:
         return f"No leak{checked}. The rest has no evidence, which is not the same as being clean."
-    cells = sum(f.counts[first.verdict] for f in features)
-    noun = f"{count(cells, 'cell')} of {count(alike, 'feature')}"
-    if first.verdict is Verdict.STALE:
-        return f"No leak{checked}. But {noun} hold what had been replaced before: serving sees other values."
-    if first.verdict is Verdict.LEAK_OR_STALE:
-        return f"No leak is proved{checked}. But {noun} hold values that may come from the future or from the past."
-    return f"No leak is proved{checked}. But {noun} changed so close to the prediction that the stamps cannot decide."
+    totals = {v: sum(f.counts[v] for f in features) for v in WORST_FIRST}
+    said = [f"{count(totals[v], 'cell')} {words[totals[v] == 1]}" for v, words in _DOUBTS.items() if totals[v]]
+    is_proved = totals[Verdict.LEAK_OR_STALE] + totals[Verdict.SKEW_AMBIGUOUS] == 0
+    return f"No leak{'' if is_proved else ' is proved'}{checked}. But {'; '.join(said)}."
+
+
+#: What cells of a verdict do: (many, one).
+_DOUBTS = {
+    Verdict.LEAK_OR_STALE: (
+        "hold values that may come from the future or from the past",
+        "holds a value that may come from the future or from the past",
+    ),
+    Verdict.STALE: (
+        "hold what had been replaced before: serving sees other values",
+        "holds what had been replaced before: serving sees another value",
+    ),
+    Verdict.SKEW_AMBIGUOUS: (
+        "changed so close to the prediction that the stamps cannot decide",
+        "changed so close to the prediction that the stamps cannot decide",
+    ),
+}
+
+
+def possible(feature: FeatureOutcome) -> str:
+    """What a leaking feature may hide beside its proved leaks; empty where there is nothing."""
+    more, near = feature.counts[Verdict.LEAK_OR_STALE], feature.counts[Verdict.SKEW_AMBIGUOUS]
+    said = []
+    if more:
+        column = f"{clean(feature.name, 40)}__version"
+        said.append(f"{count(more, 'row')} more may leak too (LEAK_OR_STALE): a column {column} would decide")
+    if near:
+        said.append(f"{count(near, 'row')} changed too close to the prediction to tell (SKEW_AMBIGUOUS)")
+    return f"{'; '.join(said)}." if said else ""
 
 
 def _leak_headline(outcome: Outcome, first: FeatureOutcome, alike: int) -> str:
@@ -271,7 +297,8 @@ def advice(feature: FeatureOutcome) -> str:
 def story(example: Example) -> str:
     """One cell in one breath: who, when, what the row holds, and what could be known."""
     start = f"Row {example.row:,} ({clean(example.entity, 40)}) holds {told_value(example.value)}"
-    read, known = f"the prediction of {moment(example.prediction_time_us)}", told_value(example.as_of)
+    read = f"the prediction of {moment(example.prediction_time_us)}"
+    known = told_value(example.as_of) if example.is_as_of_known else "nothing that anybody can tell"
     if example.verdict is Verdict.LEAK and example.lead_us is not None:
         return f"{start}, which came at least {duration(example.lead_us)} after {read}; known then: {known}."
     return f"{start}; surely readable at {read}: {known}."

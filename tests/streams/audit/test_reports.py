@@ -197,7 +197,7 @@ def test_the_page_tells_the_finding_its_proof_its_price_and_what_it_rests_on():
         "6,975 (90.0 %)",
         "0.997 (0.985 to 1.000)",
         "0.521 (0.509 to 0.533)",
-        "commit times with a known clock error",
+        "write times, with the clock error as declared (0 unless stated)",
         "COUPLED_TX",
         "resolution 1 ms, 0 us clock error",
         "tminus audit train.parquet --log log.parquet --html report.html",
