@@ -142,7 +142,7 @@ def _read(
         taken.logs.append(reading.read_log(taken, roles, plan.store(f"log{k}"), plan.bucket, say))
     audited = sorted({i for log in taken.logs for i in log.found} - ({label.index} if label else set()))
     check_shared(train, (names[i] for i in audited), logs)
-    _check_asked(request, train, [names[i] for i in audited])
+    _check_asked(request, train, logs, [names[i] for i in audited])
     if not any(log.rows for log in taken.logs):
         raise AuditError(f"{logs[0].table.path}: expected at least one row, found none")
     store = plan.store("train")
@@ -150,14 +150,17 @@ def _read(
     return taken, rows, store
 
 
-def _check_asked(request: Request, train: TrainRoles, audited: list[str]) -> None:
+def _check_asked(request: Request, train: TrainRoles, logs: list[LogRoles], audited: list[str]) -> None:
     for name in request.features:
         if name not in audited:
             raise AuditError(
                 f"expected a history of {name!r} (--feature) in a LOG, found none: the logs tell of "
                 f"{', '.join(audited[:8])}"
             )
-    train.not_audited.update({n: "in no LOG" for n in train.candidates if n not in audited})
+    roles = {name for log in logs for name in log.table.schema.names if name not in log.columns}
+    for name in train.candidates:
+        if name not in audited:
+            train.not_audited[name] = "has a meaning of its own in the LOG" if name in roles else "in no LOG"
 
 
 def _progress(told: Callable[[str], None]) -> Told:

@@ -136,7 +136,9 @@ def log_roles(request: Request, table: Table, train: TrainRoles) -> LogRoles:
         visible = None if visible == NO_COLUMN else _required(table, visible, "visible time column", "--visible-time")
         is_assumed = False
     stamp = request.stamp if request.stamp in names else ("updated_at" if "updated_at" in names else None)
-    reserved = {entity, write, visible, event, request.stamp} | {n for n in OPTIONAL if n in names}
+    # Where no column of TRAIN names versions, a column of that name is a feature like any other.
+    optional = {n for n in OPTIONAL if n in names and (n != "version" or train.versions or n not in train.candidates)}
+    reserved = {entity, write, visible, event, request.stamp} | optional
     if request.prediction_seq is not None and "seq" not in names:
         raise column_error(table, "seq", "sequence column that --prediction-seq refers to", "--prediction-seq")
     is_long = "feature" in names and "value" in names
@@ -150,7 +152,7 @@ def log_roles(request: Request, table: Table, train: TrainRoles) -> LogRoles:
         is_visible_assumed=is_assumed,
         event=event,
         stamp=stamp if stamp not in (write, visible, event) and stamp not in shared else None,
-        optional=frozenset(n for n in OPTIONAL if n in names),
+        optional=frozenset(optional),
         is_long=is_long,
         columns=(*shared, request.label) if has_label and request.label is not None else shared,
         has_label=has_label,
