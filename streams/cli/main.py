@@ -86,6 +86,11 @@ def entry() -> None:
     """
     needless = {"pandas", "scipy"} if sys.argv[1:2] == ["audit"] else {"pandas"}
     sys.meta_path.insert(0, _Absent(frozenset(needless)))
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal cannot show must not hide the finding about it.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
     main()
 
 
