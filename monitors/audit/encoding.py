@@ -123,12 +123,12 @@ class Encoder:
             self._edges = np.sort(seen[most])
             self.levels = self._edges.size + 2
             return
-        there = np.sort(fitted.values[~np.isnan(fitted.values)])
-        distinct = np.unique(there)
+        there = np.asarray(np.sort(fitted.values[~np.isnan(fitted.values)]), np.float64)
+        distinct = _distinct(there)
         if distinct.size > 2 * bins:
             # Observed values, the smallest that a share i/bins does not exceed: nothing is interpolated.
             cuts = np.ceil(np.arange(1, bins) * there.size / bins).astype(np.int64) - 1
-            distinct = np.append(np.unique(there[cuts]), np.inf)
+            distinct = np.append(_distinct(there[cuts]), np.inf)
         self._edges = np.asarray(distinct[:-1], np.float64)
         self.levels = self._edges.size + 2
 
@@ -142,6 +142,10 @@ class Encoder:
         place = np.minimum(np.searchsorted(self._edges, reading.values), self._edges.size - 1)
         is_known = self._edges[place] == reading.values
         return np.where(reading.values == 0, 0, np.where(is_known, place + 1, self._edges.size + 1))
+
+
+def _distinct(rising: Float64) -> Float64:
+    return rising[np.append(True, rising[1:] != rising[:-1])] if rising.size else rising
 
 
 def _number(values: Float64 | None, read_us: Float64 | None = None) -> Reading:

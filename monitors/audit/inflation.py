@@ -41,12 +41,14 @@ UInt64 = npt.NDArray[np.uint64]
 #: Quantile bins of a number: as many as leave this many training rows in each, and no more. With few and wide bins, a
 #: whole bin changes sides at once, and F1 at a fixed threshold says more about the bins than about the table.
 ROWS_PER_BIN, BINS_MAX = 100, 32
+#: Levels of all features together: the effort of a fit grows with their third power.
+LEVELS_MAX = 400
 #: Share of the entities that are kept for scoring.
 TEST_SHARE = 0.3
 #: Rows (of each class, if there are classes) and entities in each part, below which nothing is said.
 ROWS_MIN, ENTITIES_MIN = 50, 20
 #: Features in the model, changed ones first; and changed features that are scored one by one, most changed first.
-FEATURES_MAX, APART_MAX = 32, 20
+FEATURES_MAX, APART_MAX = 20, 20
 #: Rows times pairs of features that one step of a fit may touch: about a quarter of a second.
 VISITS_MAX = 25_000_000
 
@@ -113,7 +115,11 @@ def measure(
         too_few = _too_few(read, members, entity)
         if too_few:
             return f"{too_few} {part}: too few to measure anything"
-    sides = {name: (_side(old, new, train, test), _side(new, new, train, test)) for name, (old, new) in pairs.items()}
+    bins = max(2, min(BINS_MAX, train.size // ROWS_PER_BIN, LEVELS_MAX // len(pairs)))
+    sides = {
+        name: (_Side.of(*pair, bins, train, test), _Side.of(pair[1], pair[1], bins, train, test))
+        for name, pair in pairs.items()
+    }
     measured = _Measured(read, sides, train, Judged.drawn(read.values[test], entity[test], seed))
     apart = [name for name in chosen if changes[name]][:APART_MAX]
     whole, f1, per_feature = measured.all_ways(apart)
@@ -124,7 +130,7 @@ def measure(
         per_feature=per_feature,
         rows_train=train.size,
         rows_test=test.size,
-        model=_model(read, len(pairs), len(leaky)),
+        model=_model(read, bins, len(pairs), len(leaky)),
         split=f"{1 - TEST_SHARE:.0%} of the entities to train, {TEST_SHARE:.0%} to score, chosen by a hash; intervals: "
         f"95 %, {RESAMPLES} resamples of the entities scored, with the models as fitted",
         seed=seed,
@@ -143,13 +149,12 @@ class _Side:
     test: Codes
     served: Codes
 
-
-def _side(own: Reading, corrected: Reading, train: Int64, test: Int64) -> _Side:
-    bins = min(BINS_MAX, max(2, train.size // ROWS_PER_BIN))
-    encoder = Encoder(own.take(train), bins=bins)
-    tested = encoder.codes(own.take(test))
-    served = tested if corrected is own else encoder.codes(corrected.take(test))
-    return _Side(encoder.levels, encoder.codes(own.take(train)), tested, served)
+    @classmethod
+    def of(cls, own: Reading, corrected: Reading, bins: int, train: Int64, test: Int64) -> "_Side":
+        encoder = Encoder(own.take(train), bins=bins)
+        tested = encoder.codes(own.take(test))
+        served = tested if corrected is own else encoder.codes(corrected.take(test))
+        return cls(encoder.levels, encoder.codes(own.take(train)), tested, served)
 
 
 @dataclass(slots=True)
@@ -228,10 +233,10 @@ def _too_few(label: Label, rows: Int64, entity: UInt64) -> str:
     return "" if fewest >= ROWS_MIN else f"expected at least {ROWS_MIN} rows of each class, found {fewest}"
 
 
-def _model(label: Label, used: int, there: int) -> str:
+def _model(label: Label, bins: int, used: int, there: int) -> str:
     kind = f"logistic regression for {label.positive!r}" if label.is_binary else "ridge regression"
     of = f" of {there:,}, changed ones first" if used < there else ""
     return (
-        f"{kind} on {used} feature{'' if used == 1 else 's'}{of}: up to {BINS_MAX} quantile bins a number, "
+        f"{kind} on {used} feature{'' if used == 1 else 's'}{of}: {bins} quantile bins a number, "
         f"{CATEGORIES_MAX} values a category, a level for NULL"
     )

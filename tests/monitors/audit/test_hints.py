@@ -1,0 +1,149 @@
+"""Which column is too good to be true? A hint asks for a lot, because it proves nothing."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from monitors.audit.hints import too_good
+from monitors.audit.outcome import TableFinding
+from monitors.verdicts import Severity
+
+T = 1_700_000_000_000_000
+N = 4_000
+
+
+def asked(values: pa.Array, as_of: pa.Array, label: Any, entity: Any = None) -> TableFinding | None:
+    entity = np.arange(len(values)) if entity is None else entity
+    return too_good(
+        "column",
+        values,
+        as_of,
+        label if isinstance(label, pa.Array) else pa.array(label),
+        prediction_time_us=np.full(len(values), T),
+        entity=entity.astype(np.uint64),
+    )
+
+
+@pytest.fixture
+def chance() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def label(chance: np.random.Generator) -> np.ndarray:
+    return chance.random(N) < 0.3
+
+
+def test_a_column_that_tells_the_label_only_afterwards_is_too_good(chance, label):
+    """AUC about 0.98 in the table, one half as of the prediction; a hint, with the numbers that it rests on."""
+    before = chance.normal(size=N)
+    hint = asked(pa.array(before + 3 * label), pa.array(before), label)
+    assert hint is not None
+    assert (hint.kind, hint.severity, hint.subject) == ("TOO_GOOD", Severity.INFO, "column")
+    assert hint.evidence["auc"] == pytest.approx(0.98, abs=0.01)
+    assert hint.evidence["auc_as_of"] == pytest.approx(0.5, abs=0.03)
+    assert hint.evidence["auc_null_flag"] == pytest.approx(0.5, abs=0.03)
+    assert "a hint, never a verdict" in hint.message
+
+
+def test_a_column_that_was_as_good_when_it_was_read_is_simply_good(chance, label):
+    """Without a jump there is nothing to explain, even if some cells differ."""
+    values = chance.normal(size=N) + 3 * label
+    as_of = np.where(chance.random(N) < 0.02, 0.0, values)
+    assert asked(pa.array(values), pa.array(values), label) is None
+    assert asked(pa.array(values), pa.array(as_of), label) is None
+
+
+def test_a_good_column_below_the_threshold_gives_no_hint(chance, label):
+    """Most leaks look like this: hence the verdicts."""
+    before = chance.normal(size=N)
+    assert asked(pa.array(before + 1.5 * label), pa.array(before), label) is None
+
+
+def test_a_value_that_occurs_with_one_class_only_is_told_with_its_rows(label):
+    """NULL in 2,512 flights, all cancelled: the AUC is far below any threshold, the coincidence is not."""
+    missing = label & (np.arange(N) % 4 == 0)
+    values = pa.array(["N1"] * N, mask=missing)
+    hint = asked(values, pa.nulls(N, pa.string()), label)
+    assert hint is not None
+    assert f"column is NULL in {missing.sum():,} rows, all of them positive" in hint.message
+    assert hint.evidence["auc"] < 0.7
+    (pure,) = hint.evidence["pure_values"]
+    assert (pure["value"], pure["class"], pure["rows"]) == (None, "positive", missing.sum())
+
+
+def test_a_pure_value_is_shown_as_people_write_it(label):
+    """A sentinel instead of NULL."""
+    values = pa.array(np.where(label, -1, np.arange(N) % 7))
+    hint = asked(values, pa.array(np.arange(N) % 7), label)
+    assert hint is not None
+    assert f"column is '-1' in {label.sum():,} rows, all of them positive" in hint.message
+
+
+def test_a_value_that_was_as_pure_when_it_was_read_is_signal(chance, label):
+    """Users who asked to be forgotten before they left: NULL was there to be read."""
+    missing = label & (np.arange(N) % 4 == 0)
+    values = pa.array(chance.normal(size=N), mask=missing)
+    as_of = pa.array(np.where(np.arange(N) % 50 == 0, 9.0, values.fill_null(0).to_numpy()), mask=missing)
+    assert asked(values, as_of, label) is None
+
+
+def test_many_values_alone_make_no_column_good(chance, label):
+    """A name in every row separates the classes perfectly where it was learned, and not at all elsewhere."""
+    names = pa.array([f"u{i}" for i in range(N)])
+    assert asked(names, pa.nulls(N, pa.string()), label) is None
+    assert asked(pa.array(chance.random(N)), pa.nulls(N, pa.float64()), label) is None
+
+
+def test_rows_of_one_entity_count_once():
+    """Five users, a thousand rows each: no number of rows is evidence about more than five."""
+    user = np.arange(5_000) % 5
+    label = user < 2
+    values = pa.array(np.where(label, 1.0, 0.0))
+    assert asked(values, pa.array(np.zeros(5_000)), label, entity=user) is None
+
+
+def test_a_value_of_a_few_entities_is_no_coincidence_worth_telling(chance, label):
+    """A thousand rows of three users who all left."""
+    entity = np.where(np.arange(N) < 1_000, np.arange(N) % 3, np.arange(N))
+    label = np.where(np.arange(N) < 1_000, True, label)
+    values = pa.array(["x"] * N, mask=np.arange(N) < 1_000)
+    assert asked(values, pa.array(["x"] * N), label, entity=entity) is None
+
+
+def test_chance_alone_gives_no_hint():
+    """Two hundred columns of noise in a small table, every one of them different as of the prediction."""
+    for seed in range(200):
+        noise = np.random.default_rng(seed)
+        label = noise.random(120) < 0.5
+        values = noise.choice(["a", "b", None], 120)
+        assert asked(pa.array(values.tolist()), pa.nulls(120, pa.string()), label) is None
+
+
+def test_shuffled_rows_give_the_identical_hint(chance, label):
+    """Which row came first decides nothing."""
+    before = np.round(chance.normal(size=N), 1)
+    after, order = np.where(label, 5.0, before), chance.permutation(N)
+    entity = np.arange(N) // 2
+    one = asked(pa.array(after), pa.array(before), label, entity=entity)
+    other = asked(pa.array(after[order]), pa.array(before[order]), label[order], entity=entity[order])
+    assert one is not None
+    assert one == other
+
+
+def test_a_permuted_label_gives_no_hint(chance, label):
+    """The same columns against an answer that is not theirs."""
+    before = chance.normal(size=N)
+    values = pa.array(before + 3 * label)
+    assert asked(values, pa.array(before), chance.permutation(label)) is None
+
+
+def test_without_two_classes_there_is_nothing_to_separate(label):
+    """Numbers, one class, NULL."""
+    values, as_of = pa.array(np.arange(N)), pa.array(np.zeros(N, np.int64))
+    assert asked(values, as_of, np.arange(N)) is None
+    assert asked(values, as_of, np.zeros(N)) is None
+    assert asked(values, as_of, pa.nulls(N)) is None
+    assert asked(pa.array([], pa.int64()), pa.array([], pa.int64()), pa.array([], pa.bool_())) is None
