@@ -118,8 +118,8 @@ class Encoder:
         self._edges: Float64 | UInt64
         if fitted.is_category:
             seen, counts = np.unique(fitted.values[fitted.values != 0], return_counts=True)
-            # Ties by the hash: which rows came first must not decide.
-            most = np.lexsort((seen, -counts))[:CATEGORIES_MAX]
+            # Ties by the hash, in whose order `seen` is: which rows came first must not decide.
+            most = np.argsort(-counts, kind="stable")[:CATEGORIES_MAX]
             self._edges = np.sort(seen[most])
             self.levels = self._edges.size + 2
             return

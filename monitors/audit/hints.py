@@ -38,8 +38,8 @@ AUC_MIN = 0.95
 ERRORS_MIN = 5.0
 #: The same as a chance: one-sided normal tail beyond five standard errors, over all values tried.
 CHANCE_MAX = 2.9e-7
-#: Quantile bins, and entities of each class, below which nothing is said.
-BINS, ENTITIES_MIN = 64, 20
+#: Quantile bins of a number.
+BINS = 64
 #: Values named in the evidence.
 _NAMED_MAX = 5
 
@@ -86,10 +86,9 @@ def too_good(
     rows = np.flatnonzero(~np.isnan(read.values))
     old, new = (reading.take(rows) for reading in read_pair(values, as_of, prediction_time_us))
     asked = _Asked(read.values[rows], entity[rows])
-    if asked.positives < ENTITIES_MIN or asked.negatives < ENTITIES_MIN:
-        return None
     now, then = asked.separation(old), asked.separation(new)
-    pure = asked.pure(old, new)
+    # As they are written, not as ages: a sentinel such as 2099-12-31 is one value, whenever the question was asked.
+    pure = asked.pure(*(one.take(rows) for one in read_pair(values, as_of, np.zeros_like(prediction_time_us))))
     is_strong = now >= AUC_MIN and now - 0.5 >= ERRORS_MIN * asked.error
     is_jump = now - then >= ERRORS_MIN * math.sqrt(2.0) * asked.error
     if not pure and not (is_strong and is_jump):
@@ -150,10 +149,8 @@ class _Asked:
         self.truth = truth
         _, self._entity = np.unique(entity, return_inverse=True)
         self._fold = shares(entity, 1) < 0.5
-        self.positives = np.unique(self._entity[truth == 1]).size
-        self.negatives = np.unique(self._entity[truth == 0]).size
         # Of an AUC without any connection; rows of one entity tell no more than one.
-        a, b = max(1, self.positives), max(1, self.negatives)
+        a, b = np.unique(self._entity[truth == 1]).size, np.unique(self._entity[truth == 0]).size
         self.error = math.sqrt((a + b + 1) / (12.0 * a * b))
 
     def rates(self, codes: Codes, levels: int) -> Float64:
@@ -169,13 +166,9 @@ class _Asked:
         return found
 
     def separation(self, reading: Reading) -> float:
-        """AUC of one column: levels learned from one half of the entities and asked about the other, both ways."""
-        answers = np.empty(self.truth.size)
-        for fold in (True, False):
-            theirs = np.flatnonzero(self._fold != fold)
-            encoder = Encoder(reading.take(theirs), bins=BINS)
-            ours = self._fold == fold
-            answers[ours] = self.rates(encoder.codes(reading), encoder.levels)[ours]
+        """AUC of one column: shares learned from one half of the entities and asked about the other, both ways."""
+        encoder = Encoder(reading, bins=BINS)  # bins know no label, so all rows may shape them
+        answers = self.rates(encoder.codes(reading), encoder.levels)
         halves = [auc(answers[part], self.truth[part]) for part in (self._fold, ~self._fold)]
         there = [half for half in halves if not math.isnan(half)]
         return sum(there) / len(there) if there else 0.5

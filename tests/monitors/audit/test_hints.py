@@ -82,6 +82,21 @@ def test_a_pure_value_is_shown_as_people_write_it(label):
     assert f"column is '-1' in {label.sum():,} rows, all of them positive" in hint.message
 
 
+def test_a_sentinel_date_is_one_value_whenever_the_question_was_asked(chance, label):
+    """To a model it is an age, a different one in every row."""
+    day = np.where(label & (np.arange(N) % 3 == 0), 47_481, 19_000)
+    hint = too_good(
+        "closed",
+        pa.array(day.astype(np.int32), pa.date32()),
+        pa.array([19_000] * N, pa.date32()),
+        pa.array(label),
+        prediction_time_us=T + chance.integers(0, 10**12, N),
+        entity=np.arange(N, dtype=np.uint64),
+    )
+    assert hint is not None
+    assert hint.message.startswith("closed is '2099-12-31' in ")
+
+
 def test_a_value_that_was_as_pure_when_it_was_read_is_signal(chance, label):
     """Users who asked to be forgotten before they left: NULL was there to be read."""
     missing = label & (np.arange(N) % 4 == 0)
@@ -114,12 +129,21 @@ def test_a_value_of_a_few_entities_is_no_coincidence_worth_telling(chance, label
 
 
 def test_chance_alone_gives_no_hint():
-    """Two hundred columns of noise in a small table, every one of them different as of the prediction."""
+    """Columns of noise in small tables: values of a dozen rows, and a number for every row."""
     for seed in range(200):
         noise = np.random.default_rng(seed)
         label = noise.random(120) < 0.5
-        values = noise.choice(["a", "b", None], 120)
-        assert asked(pa.array(values.tolist()), pa.nulls(120, pa.string()), label) is None
+        assert asked(pa.array(noise.choice(list("abcdefghijk"), 120)), pa.nulls(120, pa.string()), label) is None
+        assert asked(pa.array(noise.random(120)), pa.nulls(120, pa.float64()), label) is None
+
+
+def test_a_jump_within_the_error_of_few_entities_gives_no_hint(chance):
+    """A hundred rows each of fifty users: 0.98 against 0.7 may be luck."""
+    user = np.arange(5_000) % 50
+    label, noise = user < 25, chance.normal(size=5_000)
+    values, as_of = pa.array(noise + 3 * label), pa.array(noise + 0.8 * label)
+    assert asked(values, as_of, label, entity=user) is None
+    assert asked(values, as_of, label, entity=np.arange(5_000)) is not None
 
 
 def test_shuffled_rows_give_the_identical_hint(chance, label):

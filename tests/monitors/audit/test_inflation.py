@@ -11,6 +11,7 @@ import pytest
 from monitors.audit import inflation
 from monitors.audit.inflation import measure
 from monitors.audit.outcome import Inflation, Interval, Scores
+from monitors.audit.splits import shares
 
 T = 1_700_000_000_000_000
 N = 4_000
@@ -79,6 +80,8 @@ def test_shuffled_rows_give_the_identical_result():
     asked = world()
     order = np.random.default_rng(1).permutation(N)
     assert found(rows(asked, order)) == found(asked)
+    amounts = asked | {"label": pa.array(np.random.default_rng(1).normal(size=N))}
+    assert found(rows(amounts, order)) == found(amounts)
 
 
 def test_the_order_of_the_columns_changes_nothing():
@@ -96,6 +99,20 @@ def test_a_permuted_label_is_a_coin():
     tables = {name: asked[name] | {"name": names} for name in ("leaky", "as_of")}
     for value in three(found(asked, label=pa.array(label), **tables).scores):
         assert value == pytest.approx(0.5, abs=0.03)
+
+
+def test_bins_are_fitted_on_the_training_part_only():
+    """Test values moved to the upper end of their bin stay in it, unless the bins had looked at them."""
+    asked = world()
+    is_test = shares(asked["entity"], 0) < inflation.TEST_SHARE
+    values = np.random.default_rng(9).normal(size=N) + asked["label"].to_numpy(zero_copy_only=False)
+    rising = np.sort(values[~is_test])
+    bins = min(inflation.BINS_MAX, rising.size // inflation.ROWS_PER_BIN)
+    edges = np.append(rising[np.ceil(np.arange(1, bins) * rising.size / bins).astype(int) - 1], 99.0)
+    moved = np.where(is_test, edges[np.searchsorted(edges, values)], values)
+    one, other = ({"x": pa.array(column)} for column in (values, moved))
+    assert (values != moved).sum() > 1_000
+    assert found(asked, leaky=one, as_of=one).scores == found(asked, leaky=other, as_of=other).scores
 
 
 def test_an_entity_is_never_in_both_parts():
@@ -216,8 +233,10 @@ def test_many_rows_are_thinned_by_whole_entities(monkeypatch: pytest.MonkeyPatch
     """A bound on the effort that no order of rows can move."""
     monkeypatch.setattr(inflation, "VISITS_MAX", 6_000)
     asked = world()
+    asked["entity"] //= np.uint64(4 * 7919)  # four rows each
     result = found(asked)
     assert 1_500 < result.rows_train + result.rows_test < 2_500
+    assert result.rows_train % 4 == result.rows_test % 4 == 0
     assert found(rows(asked, np.arange(N)[::-1])) == result
 
 
