@@ -95,13 +95,13 @@ def too_good(
         return None
     null_flag = auc(asked.rates(_is_null(old), 2), asked.truth)
     named = [one.told(shown(plain(values), int(rows[one.row]))) for one in pure]
-    said = f"{feature} alone separates the label with an AUC of {now:.3f}"
-    if pure:
-        which = "NULL" if named[0]["value"] is None else repr(named[0]["value"])
-        said = (
-            f"{feature} is {which} in {pure[0].rows:,} rows, all of them {named[0]['class']}; alone it separates the "
-        )
-        said += f"label with an AUC of {now:.3f}"
+    # Of a strong column the values of the common class say nothing more: among many values some have no positives.
+    telling = [one for one, found in zip(named, pure, strict=True) if not is_strong or found.is_rarer]
+    alone = f"alone it separates the label with an AUC of {now:.3f}"
+    said = f"{feature} is too good to be true: {alone}"
+    if telling:
+        which = "NULL" if telling[0]["value"] is None else repr(telling[0]["value"])
+        said = f"{feature} is {which} in {telling[0]['rows']:,} rows, all of them {telling[0]['class']}; {alone}"
     return TableFinding(
         kind="TOO_GOOD",
         severity=Severity.INFO,
@@ -129,6 +129,7 @@ class _Pure:
     rows: int
     entities: int
     is_positive: bool
+    is_rarer: bool
     log_chance: float
 
     def told(self, value: str | None) -> dict[str, JSON]:
@@ -185,12 +186,13 @@ class _Asked:
         found = []
         for value in most[(positive[most] == 0) | (positive[most] == count[most])]:
             is_positive = bool(positive[value])
+            is_rarer = is_positive == (share <= 0.5)
             entities = np.unique(self._entity[index == value]).size
             log_chance = entities * math.log(share if is_positive else 1.0 - share)
             is_readable_too = then == seen[value]
             still = is_readable_too.any() and bool((self.truth[is_readable_too] == float(is_positive)).all())
             if log_chance + math.log(most.size) <= math.log(CHANCE_MAX) and not still:
-                found.append(_Pure(int(first[value]), int(count[value]), entities, is_positive, log_chance))
+                found.append(_Pure(int(first[value]), int(count[value]), entities, is_positive, is_rarer, log_chance))
         return sorted(found, key=lambda one: (one.log_chance, not one.is_positive))
 
 

@@ -74,6 +74,15 @@ def test_a_value_that_occurs_with_one_class_only_is_told_with_its_rows(label):
     assert (pure["value"], pure["class"], pure["rows"]) == (None, "positive", missing.sum())
 
 
+def test_a_strong_column_is_not_described_by_a_value_of_the_common_class(label):
+    """Thirty minutes early is never late: true, and beside the point."""
+    values = pa.array(np.where(label, 100 + np.arange(N) % 400, np.arange(N) % 5))
+    hint = asked(values, pa.array(np.zeros(N, np.int64)), label)
+    assert hint is not None
+    assert "column is too good to be true: alone it separates the label with an AUC of 1.000" in hint.message
+    assert {pure["class"] for pure in hint.evidence["pure_values"]} == {"negative"}
+
+
 def test_a_pure_value_is_shown_as_people_write_it(label):
     """A sentinel instead of NULL."""
     values = pa.array(np.where(label, -1, np.arange(N) % 7))
