@@ -28,7 +28,7 @@ from streams.audit.intake import Intake, Label, LogIntake, Told
 from streams.audit.request import AuditError, Request
 from streams.audit.roles import LogRoles, TrainRoles, check_shared, log_roles, train_roles
 from streams.audit.rows_out import Results
-from streams.audit.store import Store, by_hash
+from streams.audit.store import FLUSH_BYTES, Store, by_hash
 from streams.audit.tables import open_table
 from streams.audit.telling import outcome_of
 
@@ -38,6 +38,9 @@ _BYTES_PER_BYTE = 4
 #: rows against five million versions: 6.6 s of CPU time in 24 buckets, 11.4 s in one.
 _BUCKET_BYTES = 128 * 2**20
 _BUCKETS_IN_MEMORY_MAX = 64
+#: What the interpreter and its libraries take before the first row.
+_BASE_BYTES = 220 * 2**20
+_WAITING_BYTES_MIN = 4 * 2**20
 #: Open files at a time, for all stores together.
 _FILES_MAX = 512
 
@@ -94,7 +97,7 @@ def audit(
         audited = tuple(i for i in range(len(train.candidates)) if any(i in log.found for log in taken.logs))
         kinds = _kinds(taken, audited)
         clocks = _clocks(request, taken, audited)
-        results = Results(rows, plan.folder) if wants_rows or request.label else Results(0, None)
+        results = Results(rows, plan.folder, plan.flush_bytes) if wants_rows or request.label else Results(0, None)
         judge = BucketJudge(taken, audited, kinds, clocks, rows, results)
         _widen(judge, taken, plan, told)
         for bucket in range(plan.buckets):
@@ -109,21 +112,25 @@ class _Plan:
     buckets: int
     folder: Path | None
     bucket: Callable[[npt.NDArray[np.uint64]], npt.NDArray[np.int64]]
+    flush_bytes: int = FLUSH_BYTES
 
     def store(self, name: str) -> Store:
-        return Store(self.buckets, self.folder, name)
+        return Store(self.buckets, self.folder, name, flush_bytes=self.flush_bytes)
 
 
 def _plan(request: Request, train: TrainRoles, logs: list[LogRoles], closing: ExitStack) -> _Plan:
     """In memory if all of it fits; else as many buckets as make one fit."""
     needed = _BYTES_PER_BYTE * (train.table.nbytes + sum(log.table.nbytes for log in logs))
-    if needed <= request.memory_bytes:
+    room = max(request.memory_bytes - _BASE_BYTES, request.memory_bytes // 4)
+    if needed <= room:
         buckets = min(_BUCKETS_IN_MEMORY_MAX, 1 + needed // _BUCKET_BYTES)
         return _Plan(buckets, None, by_hash(buckets))
     folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="tminus-audit-")))
     most = max(2, _FILES_MAX // (len(logs) + 2))
-    buckets = min(most, 1 + 2 * needed // max(request.memory_bytes, 1))
-    return _Plan(buckets, folder, by_hash(buckets))
+    buckets = min(most, 1 + 2 * needed // max(room, 1))
+    # The stores of all logs, of TRAIN and of the results wait at the same time.
+    waiting = max(_WAITING_BYTES_MIN, min(FLUSH_BYTES, room // (4 * (len(logs) + 2))))
+    return _Plan(buckets, folder, by_hash(buckets), waiting)
 
 
 def _read(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from streams.audit.store import Store
+from streams.audit.store import FLUSH_BYTES, Store
 
 _RANGE_ROWS = 65_536
 _RANGES_MAX = 256
@@ -25,10 +25,10 @@ class Results:
         Where they wait on disk; None: in memory.
     """
 
-    def __init__(self, rows: int, folder: Path | None) -> None:
+    def __init__(self, rows: int, folder: Path | None, flush_bytes: int = FLUSH_BYTES) -> None:
         self._rows = rows
         self._size = max(_RANGE_ROWS, -(-rows // _RANGES_MAX)) if folder is not None else max(rows, 1)
-        self._store = Store(max(1, -(-rows // self._size)), folder, "results")
+        self._store = Store(max(1, -(-rows // self._size)), folder, "results", flush_bytes=flush_bytes)
 
     @property
     def is_wanted(self) -> bool:

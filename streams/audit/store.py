@@ -14,8 +14,8 @@ import pyarrow as pa
 Int64 = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
 
-#: Rows of one bucket that wait for each other before they are written.
-_FLUSH_ROWS = 8_192
+#: Bytes of all buckets together that wait for each other before they are written.
+FLUSH_BYTES = 64 * 2**20
 
 
 class Store:
@@ -27,6 +27,8 @@ class Store:
         How many there are; 1 with `folder` None keeps everything in memory.
     folder
         Where the files of the buckets lie; None: in memory.
+    flush_bytes
+        How much may wait in memory before all of it is written.
 
     Examples
     --------
@@ -36,13 +38,15 @@ class Store:
     ({'x': [1, 3]}, {'x': [2]})
     """
 
-    def __init__(self, buckets: int, folder: Path | None, name: str = "rows") -> None:
+    def __init__(
+        self, buckets: int, folder: Path | None, name: str = "rows", *, flush_bytes: int = FLUSH_BYTES
+    ) -> None:
         self.buckets = buckets
         self.rows = 0
         self.schema: pa.Schema | None = None
         self._folder, self._name = folder, name
         self._held: list[list[pa.RecordBatch]] = [[] for _ in range(buckets)]
-        self._waiting = [0] * buckets
+        self._waiting, self._flush_bytes = 0, flush_bytes
         self._open: dict[int, tuple[pa.OSFile, pa.ipc.RecordBatchStreamWriter]] = {}
 
     def put(self, batch: pa.RecordBatch, bucket: npt.NDArray[np.signedinteger] | None = None) -> None:
@@ -51,6 +55,7 @@ class Store:
         self.rows += batch.num_rows
         if bucket is None or self.buckets == 1:
             self._keep(0, batch)
+            self._make_room(batch.nbytes)
             return
         order = np.argsort(bucket, kind="stable")
         ends = np.cumsum(np.bincount(bucket, minlength=self.buckets))
@@ -60,6 +65,8 @@ class Store:
             if end > start:
                 self._keep(k, sorted_batch.slice(start, end - start))
             start = end
+        # Slices keep the whole batch alive, so they are written together or not at all.
+        self._make_room(batch.nbytes)
 
     def take(self, bucket: int) -> pa.Table:
         """The rows of one bucket, in order of arrival; they are forgotten in memory, files stay until `close`."""
@@ -83,6 +90,8 @@ class Store:
         table = self.take(bucket)
         for batch in table.to_batches():
             self._keep(bucket, batch)
+        if self._folder is not None:
+            self._flush(bucket)
         return table
 
     def close(self) -> None:
@@ -101,12 +110,16 @@ class Store:
 
     def _keep(self, bucket: int, batch: pa.RecordBatch) -> None:
         self._held[bucket].append(batch)
-        self._waiting[bucket] += batch.num_rows
-        if self._folder is not None and self._waiting[bucket] >= _FLUSH_ROWS:
-            self._flush(bucket)
+
+    def _make_room(self, nbytes: int) -> None:
+        self._waiting += nbytes
+        if self._folder is not None and self._waiting >= self._flush_bytes:
+            for bucket in range(self.buckets):
+                self._flush(bucket)
+            self._waiting = 0
 
     def _flush(self, bucket: int) -> None:
-        held, self._held[bucket], self._waiting[bucket] = self._held[bucket], [], 0
+        held, self._held[bucket] = self._held[bucket], []
         if not held:
             return
         if bucket not in self._open:
