@@ -9,8 +9,8 @@ One small model (`monitors.audit.additive`) and one split, scored three ways:
   leaked values do not exist yet. It can lie below *as of*: a model that leans on the leak has learned little else.
 
 What the figures are not. They are those of this model, not of the reader's: a stronger one will have other figures in
-all three columns. They rest on the corrected table: where the logs are incomplete, cells that could not be verified
-became NULL there, so *as of* and *deployed* are then too low. And a label that is wrong stays wrong.
+all three columns. They rest on what was readable: where nobody knows that, the caller must leave features or rows out,
+and if these differ from the others, the figures are of the others. And a label that is wrong stays wrong.
 
 What the 95 % intervals cover: another draw of the entities that are scored, with the models and the split as they are
 (percentile bootstrap, the same draws for all figures). They do not cover the choice of the training rows, of the model
