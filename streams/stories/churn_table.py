@@ -8,9 +8,14 @@ Nothing here plants a leak into a table. Users log in, open tickets and cancel, 
 the training set is what the join returns.
 
 What can honestly be known: a third of those who will cancel have drifted off, so their last login is longer ago
-(`_DRIFTED`), and some had asked to be forgotten before (`_FORGOTTEN`), which cleared `last_login` as well. Both were
-calibrated to an honest AUC of about 0.68 and F1 of about 0.50; nothing else was, and what the leak is worth follows.
-Plan, country, age of the account and tickets say nothing about the label.
+(`_DRIFTED`), and some had asked to be forgotten before (`_FORGOTTEN`), which cleared `last_login` as well. Plan,
+country, age of the account and tickets say nothing about the label.
+
+These numbers were chosen so that the small model of `monitors.audit.inflation` comes near the figures that the story
+was first measured with, and not the honest ones alone: how many were forgotten follows the score deployed when every
+cancel meets the trigger, and the shape of the drift also F1 when half of them do. A plain shift of all who cancel,
+fitted to the honest AUC and F1 only, gives the other figures within 0.02, and at one half an F1 of 0.70 instead of
+0.72 leaky and of 0.24 instead of 0.33 deployed.
 """
 
 import argparse
