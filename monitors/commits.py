@@ -10,9 +10,10 @@ How to call it: one `TransactionWatch` per LOG with such a column, whole entitie
 import numpy as np
 import numpy.typing as npt
 
-from features.times import NEVER_US
+from features.times import FOREVER_US, NEVER_US
 from monitors.audit.occurrences import Occurrences, about, rows_of
 from monitors.audit.outcome import TableFinding
+from monitors.kernels import grouping
 from monitors.verdicts import Severity
 
 Int64 = npt.NDArray[np.int64]
@@ -92,6 +93,9 @@ class TransactionWatch:
         return (*found, *([self._untouched()] if self._old.count else []))
 
     def _take(self, txid: UInt64, stamp_us: Int64) -> None:
+        if self._sample[0].size == TRANSACTIONS_SAMPLED:
+            near = txid <= self._sample[0][-1]
+            txid, stamp_us = txid[near], stamp_us[near]
         key = np.concatenate([self._sample[0], txid])
         if key.size == 0:
             return
@@ -146,10 +150,8 @@ class TransactionWatch:
 
 def _is_carried(entity: UInt64, stamp_us: Int64, write_us: Int64) -> Bool:
     """bool[n]: whether the entity had this stamp already in a row written before."""
-    order = np.lexsort((write_us, stamp_us, entity))
-    e, s, w = entity[order], stamp_us[order], write_us[order]
-    is_new = np.concatenate([[True], (e[1:] != e[:-1]) | (s[1:] != s[:-1])])[: e.size]
-    first = np.maximum.accumulate(np.where(is_new, np.arange(e.size), 0))
-    found = np.zeros(e.size, np.bool_)
-    found[order] = w > w[first]
+    both, keys, _ = grouping.number_keys(entity + stamp_us.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    first = np.full(keys.size, FOREVER_US)
+    np.minimum.at(first, both, write_us)
+    found: Bool = write_us > first[both]
     return found

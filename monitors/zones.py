@@ -6,8 +6,8 @@ over independent ones is a bet that loses if nothing is wrong (an e-value; Shafe
 
 What looks alike and is none: rows with the same event time, jobs and windows that run by the quarter of an hour, lags
 that merely tend to one value. Same events count once. Stamps that lie *behind* must also differ in their second within
-the quarter hour, and whole minutes do not count. And close lags must be at least four times as dense as their
-neighbours.
+the quarter hour, and whole minutes do not count. And close lags must be clearly more than four times as dense as those
+some seconds farther off.
 
 How to call it: one `OffsetWatch` per LOG that has event times, any batches of its rows. Leave out rows whose event
 time is meant to lie ahead (give them NEVER_US).
@@ -40,7 +40,11 @@ _BETS = (0.02, 0.1, 0.3, 0.6, 0.9)
 
 _BLOCKS = 1_024  # at least 900: one for each second of a quarter
 _RING_US = (10_000_000, 60_000_000)
+_RING_SHARE = (_RING_US[1] - _RING_US[0]) / NEAR_US
+#: Delays that crowd about one value may be this much denser there than a few seconds away, and no zone.
 _DENSER = 4
+#: And it must be this much likelier that they are still denser.
+_PEAK = 50
 _MINUTE_US = 60_000_000
 
 
@@ -96,9 +100,7 @@ class OffsetWatch:
         hits = near.sum(axis=1)
         log_wealth = _log_wealth(near, self._around.reshape(-1, _BLOCKS))
         is_sure = log_wealth >= np.log(2 * OFFSETS_MAX / FALSE_ALARM)
-        ring_width = 2 * (_RING_US[1] - _RING_US[0])
-        is_dense = hits * ring_width >= _DENSER * self._ring * 2 * NEAR_US
-        found = np.flatnonzero(is_sure & is_dense)
+        found = np.flatnonzero(is_sure & (_log_peak(hits, self._ring) >= np.log(_PEAK)))
         if found.size == 0:
             return ()
         order = found[np.lexsort((found, -hits[found]))]
@@ -146,9 +148,20 @@ def _log_wealth(near: Int64, around: Int64) -> Float64:
     """float64[offsets]: log of the wealth of betting on each offset; a block counts once, by its share of hits."""
     share = near / np.maximum(around, 1)
     stake = np.where(around > 0, share / _CHANCE - 1, 0)
-    logs = np.array([np.log1p(bet * stake).sum(axis=1) for bet in _BETS])
-    top = logs.max(axis=0)
-    found: Float64 = top + np.log(np.exp(logs - top).mean(axis=0))
+    return _mixed([np.log1p(bet * stake).sum(axis=1) for bet in _BETS])
+
+
+def _log_peak(hits: Int64, ring: Int64) -> Float64:
+    """float64[offsets]: log of the wealth of betting that close lags are denser than `_DENSER` times the ring."""
+    chance = _DENSER / (_DENSER + _RING_SHARE)
+    return _mixed([hits * np.log1p(bet * (1 / chance - 1)) + ring * np.log1p(-bet) for bet in _BETS])
+
+
+def _mixed(logs: list[Float64]) -> Float64:
+    """Log of the mean over the bets."""
+    stacked = np.array(logs)
+    top = stacked.max(axis=0)
+    found: Float64 = top + np.log(np.exp(stacked - top).mean(axis=0))
     return found
 
 

@@ -141,14 +141,15 @@ class CoupledTransactions:
         place = grouping.look_up(keys, labels.keys, labels.table)
         txid = np.zeros(keys.size, np.uint64)
         txid[member] = rows.txid
-        other = place < 0
+        other = np.flatnonzero(place < 0)
         transaction, distinct, _ = grouping.number_keys(txid[other])
         columns = [np.bincount(transaction, minlength=distinct.size)]
+        labelled = np.flatnonzero(place[member] >= 0)
         for name in names:
             is_changed = np.zeros(keys.size, np.bool_)
             is_changed[member[rows.changed[name]]] = True
-            columns.append(np.bincount(transaction, is_changed[other], minlength=distinct.size))
-            at = np.flatnonzero(rows.changed[name] & ~other[member])
+            columns.append(np.bincount(transaction[is_changed[other]], minlength=distinct.size))
+            at = labelled[rows.changed[name][labelled]]
             hits = _coincidences(rows, at, member[at], labels, place)
             if hits.row.size:
                 self._found.setdefault(name, []).append(hits)
@@ -184,35 +185,38 @@ class _Counts:
     columns: int
     parts: list[tuple[UInt64, list[Int32]]] = field(default_factory=list)
     waiting: int = 0
+    table: Int64 | None = None  # to look up transactions in the one part that is left
 
     def add(self, txid: UInt64, *columns: npt.NDArray[Any]) -> None:
         if txid.size == 0:
             return
         self.parts.append((txid, [column.astype(np.int32) for column in columns]))
         self.waiting += txid.size
-        # Merged when as much has come as there is: so each count is sorted a few times only.
+        self.table = None
+        # Added up when as much has come as there is: so each count is touched a few times only.
         if self.waiting > max(_WAITING_MAX, self.parts[0][0].size):
-            self.merge()
+            self.add_up()
+            self.waiting = 0
 
-    def merge(self) -> tuple[UInt64, list[Int32]]:
-        self.waiting = 0
+    def add_up(self) -> tuple[UInt64, Int64, list[Int32]]:
+        if self.table is None:
+            together = np.concatenate([keys for keys, _ in self.parts]) if self.parts else _NO_KEYS
+            place, keys, self.table = grouping.number_keys(together)
+            sums = []
+            for i in range(self.columns if self.parts else 0):
+                total = np.zeros(keys.size, np.int32)
+                np.add.at(total, place, np.concatenate([part[i] for _, part in self.parts]))
+                sums.append(total)
+            self.parts = [(keys, sums)] if self.parts else []
         if not self.parts:
-            return _NO_KEYS, [np.zeros(0, np.int32)] * self.columns
-        if len(self.parts) > 1:
-            keys, places = np.unique(np.concatenate([keys for keys, _ in self.parts]), return_inverse=True)
-            sums = [
-                np.bincount(places, np.concatenate([part[i] for _, part in self.parts]), keys.size).astype(np.int32)
-                for i in range(self.columns)
-            ]
-            self.parts = [(keys, sums)]
-        return self.parts[0]
+            return _NO_KEYS, self.table, [np.zeros(0, np.int32)] * self.columns
+        return self.parts[0][0], self.table, self.parts[0][1]
 
     def of(self, txid: UInt64) -> list[Int64]:
         """The sums of each transaction, 0 where it has none."""
-        keys, columns = self.merge()
-        _, distinct, table = grouping.number_keys(keys)
-        at = grouping.look_up(txid, distinct, table)
-        return [np.append(column, 0)[at].astype(np.int64) for column in columns]
+        keys, table, sums = self.add_up()
+        at = grouping.look_up(txid, keys, table)
+        return [np.append(total, np.int32(0))[at].astype(np.int64) for total in sums]
 
 
 @dataclass(frozen=True, slots=True)

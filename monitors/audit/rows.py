@@ -20,7 +20,7 @@ import numpy.typing as npt
 from features.times import FOREVER_US, NEVER_US
 from monitors.audit.occurrences import Occurrences, rows_of
 from monitors.audit.outcome import TableFinding
-from monitors.audit.survival import Survival, births
+from monitors.audit.survival import Survival, births, deletable
 from monitors.kernels import grouping, lifetimes
 from monitors.verdicts import JSON, Severity
 
@@ -282,8 +282,7 @@ def _deleted(log: LogRows, of: Int64, groups: int, train: Predictions, group: In
     """bool[rows of TRAIN]: whether the source had surely deleted the entity by the prediction."""
     if not log.is_delete.any():
         return np.zeros(train.row.size, np.bool_)
-    rows, start = grouping.sort_by_group(of, groups, np.argsort(log.order, kind="stable"))
-    back = lifetimes.returns(start, log.a_us[rows], log.is_delete[rows])
+    rows, start, back = deletable(log, of, groups)
     gone = log.is_delete[rows]
     found: Bool = lifetimes.was_deleted(
         grouping.squeeze(start, gone), log.b_us[rows][gone], back[gone], group, train.p_lo_us, train.p_hi_us

@@ -204,12 +204,22 @@ def births(log: SourceRows, of: Int64, groups: int) -> Int64:
     return np.where(gone < born, NEVER_US, born)
 
 
+def deletable(log: SourceRows, of: Int64, groups: int) -> tuple[Int64, Int64, Int64]:
+    """Rows of the entities that are ever deleted, sorted: (rows, start, `lifetimes.returns`)."""
+    is_wanted = np.zeros(groups + 1, np.bool_)
+    is_wanted[of[log.is_delete]] = True
+    is_wanted[-1] = False  # where -1, no entity, leads
+    at = np.flatnonzero(is_wanted[of])
+    order = at[np.argsort(log.order[at], kind="stable")]
+    rows, start = grouping.sort_by_group(np.where(is_wanted[of], of, -1), groups, order)
+    return rows, start, lifetimes.returns(start, log.a_us[rows], log.is_delete[rows])
+
+
 def _last_deletions(log: SourceRows, of: Int64, groups: int) -> tuple[Int64, Int64]:
     """(entities, rows): of each entity that no version follows the first of its last deletions."""
     if not log.is_delete.any():
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    rows, start = grouping.sort_by_group(of, groups, np.argsort(log.order, kind="stable"))
-    back = lifetimes.returns(start, log.a_us[rows], log.is_delete[rows])
+    rows, start, back = deletable(log, of, groups)
     final = np.flatnonzero(log.is_delete[rows] & (back == FOREVER_US))
     who = np.repeat(np.arange(groups), np.diff(start))[final]
     is_first = np.ones(who.size, np.bool_)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.times import NEVER_US
+from monitors.audit import coupled as module
 from monitors.audit.coupled import CoupledTransactions, changed
 from tests.monitors.audit.pieces import by_entity, shuffled
 
@@ -96,6 +97,18 @@ def test_a_change_is_a_difference_from_the_version_before():
     start, hashes = np.array([0, 2, 2, 5, 6]), np.array([7, 7, 7, 0, 0, 0], np.uint64)
     assert changed(start, hashes).tolist() == [True, False, True, True, False, False]
     assert changed(np.array([0]), np.array([], np.uint64)).tolist() == []
+
+
+def test_counts_that_are_added_up_on_the_way_are_the_same(monkeypatch):
+    """A log of millions of transactions is added up now and then; one of a bulk transaction must not get lost."""
+    monkeypatch.setattr(module, "_WAITING_MAX", 3)
+    watch = CoupledTransactions()
+    watch.observe_labels(*columns([(e, 7, T, e) for e in range(1, 21)]))
+    for e in range(1, 101):
+        watch.observe_changes(*columns([(e, 7, T, e), (e, 10**6 + e, T, e)]), {"total": np.ones(2, bool)})
+        if e >= 20:  # the labels have come with their entities
+            watch.settle()
+    assert watch.findings() == ()
 
 
 def naive(labels, changes, flags):
