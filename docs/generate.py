@@ -1,4 +1,4 @@
-"""Contracts and pictures that follow from code: `python -m docs.generate` writes them, a test fails when they are stale."""
+"""Contracts and pictures that follow from code; `python -m docs.generate` writes them, a test fails on stale ones."""
 
 import json
 from pathlib import Path
