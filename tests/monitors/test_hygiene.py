@@ -88,9 +88,9 @@ def test_many_features_of_one_row_share_a_finding():
 
 
 def test_a_row_readable_before_it_was_written_is_told():
-    found = causal([T, T, T], [T, T, T], [T - 5_000, T - 1, T], res=1_000).findings()
+    found = causal([T] * 4, [T] * 4, [T - 5_000, T - 1_000, T - 999, T], res=1_000).findings()
     assert [(f.kind, f.evidence["rows"], f.evidence["early_us_max"]) for f in found] == [
-        ("VISIBLE_BEFORE_WRITE", [0], 5_000)
+        ("VISIBLE_BEFORE_WRITE", [0, 1], 5_000)
     ]
 
 
@@ -121,6 +121,13 @@ def test_a_clock_that_steps_back_40_ms_widens_the_error():
     assert "widened from 5 ms to 40 ms" in found.message
     assert "b.csv, row 6" in found.message
     assert watch.findings(50_000)[0].severity == "info"
+
+
+def test_the_first_backstep_is_that_of_the_first_file():
+    watch = BackstepWatch(("a.csv", "b.csv"))
+    watch.observe(np.array([0, 3]), np.array([9, 8, 7]), np.array([0, 2, 5]), np.array([1, 1, 0], np.int16))
+    assert "2 stamps" in watch.findings(0)[0].message
+    assert "a.csv, row 5" in watch.findings(0)[0].message
 
 
 def test_a_clock_that_runs_on_is_left_in_peace():
@@ -171,9 +178,13 @@ def test_a_stamp_that_was_left_alone_is_another_finding():
 
 def test_rows_of_one_transaction_that_share_the_stamp_are_counted():
     late = 3_000_000
-    watch = stamped(*((i, T + i // 2, T + i // 2 + late, 1 + i // 2) for i in range(8)), (9, T, T + late, 99))
+    watch = stamped(
+        *((i, T + i // 2, T + i // 2 + late, 1 + i // 2) for i in range(8)),
+        (9, T, T + late, 9),
+        (10, T + 1, T + late, 9),
+    )
     evidence = watch.findings()[0].evidence
-    assert (evidence["transactions_sharing"], evidence["transactions_seen"]) == (4, 4)
+    assert (evidence["transactions_sharing"], evidence["transactions_seen"]) == (4, 5)
 
 
 @given(st.integers(0, 2**32), st.integers(0, 60))

@@ -122,6 +122,12 @@ def test_honest_delays_raise_no_alarm(name):
         assert watched(*honest(name, rng, int(3 * 1000 ** (seed / 39)))) == ()
 
 
+def test_two_events_told_ten_thousand_times_are_two():
+    """Repetition is no evidence: a redelivered chance hit must not become an alarm."""
+    event = np.repeat([T, T + 77 * SECOND], 10_000)
+    assert watched(event + 3 * HOUR, event) == ()
+
+
 def test_a_zone_error_among_spread_backfill_is_found():
     event, _ = rows(4_000)
     rng = np.random.default_rng(3)

@@ -61,6 +61,7 @@ def test_an_entity_is_not_there_before_its_first_version_could_be_read(write, fo
 def test_outside_the_log_nothing_is_said_of_entities():
     train = predictions((1, T), (9, T), covered=np.array([False, False]))
     assert checked(train, log((1, T + DAY))) == ()
+    assert checked(train, log((1, T - DAY), (1, T - 9, "d"))) == ()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_a_label_needs_its_horizon_before_the_extraction():
 
 
 def test_label_times_lie_between_prediction_and_extraction():
-    times = np.array([T - 1, T, T + DAY, T + DAY + 1, NEVER_US])
+    times = np.array([T - 1, T - 1, T + DAY, T + DAY + 1, NEVER_US])
     train = predictions(*((1, T - k, 5) for k in (0, 1, 2, 3, 4)), label_time_us=times)
     found = checked(train, log((1, T - 99)), extracted_us=T + DAY)
     assert rows_by_kind(found) == {"LABEL_IMMATURE": [3], "LABEL_BEFORE_PREDICTION": [0]}
@@ -127,6 +128,11 @@ def test_a_changed_key_is_no_deletion():
 
 def test_deleted_entities_with_rows_are_no_survivors():
     assert checked(predictions((1, T), (2, T)), people(2, deleted=[2])) == ()
+
+
+def test_who_came_back_is_among_the_living():
+    back = log((1, T - DAY), (2, T - DAY), (2, T + SECOND, "d"), (2, T + 2 * SECOND))
+    assert checked(predictions((1, T)), back) == ()
 
 
 def test_entities_gone_before_the_first_or_born_after_the_last_prediction_are_not_missed():
