@@ -1,8 +1,12 @@
 """What holds of a finished run of the entity stage on any broker: compared with the oracle, and accounted for."""
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from tests.oracles import stage_oracle
 from tests.oracles.stage_oracle import Truth
@@ -60,6 +64,45 @@ def assert_accounted(rig: Rig, truth: Truth) -> None:
         # Logs of ours grow while workers run: markers, which are empty, and witnesses.
         compared = [k for k in CLASSES if log[0] in rig.names.values() or (log[0] != written and k != "empty")]
         assert {k: counted[k] for k in compared} == {k: expected[k] for k in compared}, log
+
+
+def assert_audit_agrees(rig: Rig, lake: Path | None = None) -> Counter[tuple[str, str]]:
+    """`tminus audit` over what the lake holds convicts nothing that the stream acquitted, and acquits no convict.
+
+    Cells that a stamp decided are left out: a file has no stamps. Returns how often which words met.
+    """
+    train, log = rig.folder / "audited.parquet", rig.folder / "history.parquet"
+    lag = "CASE WHEN visible_by_us IS NULL THEN NULL ELSE visible_by_us + 5000 END"  # the declared serving_lag
+    # Where no lower bound is known, the row says no more than a snapshot does: readable at the latest from then on.
+    write = "coalesce(visible_from_us, ingest_time_us) AS write_time, if(visible_from_us IS NULL, 'r', 'u') AS op"
+    history = f"SELECT entity, feature, value, {write}, {lag} AS visible_time FROM features"
+    order = "entity, feature, log_offset, coalesce(window_end_us, 0)"
+    pq.write_table(rig.table(f"{history} ORDER BY {order}", lake), log)
+    served = "SELECT model, prediction_id, entity, read_time_us AS prediction_time, feature, judged_value FROM verdicts"
+    where = "form = 'served'"
+    pivot = f"PIVOT ({served} WHERE {where}) ON feature USING first(judged_value) ORDER BY model, prediction_id"
+    pq.write_table(rig.table(pivot, lake), train)
+    cells = rig.folder / "cells.parquet"
+    error = f"{rig.definitions.run.clock_error_us}us"
+    command = ["audit", train, "--log", log, "--clock-error", error, "--resolution", "1us", "--cells", cells]
+    run = subprocess.run(
+        [sys.executable, "-m", "streams.cli.main", *map(str, [*command, "--fail-on", "never", "--json", "-"])],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-800:]
+    rows = pq.read_table(train).to_pylist()
+    found = pq.read_table(cells).to_pylist()
+    place = {(row["model"], row["prediction_id"]): i for i, row in enumerate(rows)}
+    met: Counter[tuple[str, str]] = Counter()
+    for model, prediction, feature, verdict, tier in rig.query(
+        f"SELECT model, prediction_id, feature, verdict, tier FROM verdicts WHERE {where}", lake
+    ):
+        if tier != "E0":
+            met[verdict, found[place[model, prediction]][f"{feature}__verdict"]] += 1
+    assert met["PASS", "LEAK"] == met["LEAK", "PASS"] == 0, met
+    return met
 
 
 def assert_everything_occurs(truth: Truth, times: int = 100) -> None:

@@ -17,7 +17,7 @@ from monitors.audit.judging import History, Judged, judge_feature
 from monitors.audit.rows import Predictions
 from monitors.kernels import grouping, intervals
 from monitors.leakage import CellSet, Verdicts, covered
-from monitors.verdicts import REASONS, Reason, Tier
+from monitors.verdicts import Tier
 from streams.audit.clocks import SourceClock
 from streams.audit.examples import example_of
 from streams.audit.histories import Grouping, Rows, by_sequence, pieces_of, sorted_rows
@@ -28,8 +28,6 @@ from streams.audit.watches import Watches
 
 Int64 = npt.NDArray[np.int64]
 UInt64 = npt.NDArray[np.uint64]
-
-_TYPE_MISMATCH = REASONS.index(Reason.TYPE_MISMATCH)
 
 
 class BucketJudge:
@@ -219,7 +217,7 @@ def _incomparable(cells: CellSet) -> Judged:
     none = np.full(n, -1, np.int64)
     verdicts = Verdicts(
         np.full(n, intervals.UNVERIFIABLE, np.int8),
-        np.full(n, _TYPE_MISMATCH, np.int8),
+        np.full(n, intervals.TYPE_MISMATCH, np.int8),
         np.full(n, Tier.E5, np.int8),
         np.zeros(n, np.int64),
         none,

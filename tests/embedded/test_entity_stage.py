@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from streams.broker.embedded import EmbeddedBroker
-from tests.entity_checks import assert_accounted, assert_everything_occurs, assert_same_cells, truth_of
+from tests.entity_checks import (
+    assert_accounted,
+    assert_audit_agrees,
+    assert_everything_occurs,
+    assert_same_cells,
+    truth_of,
+)
 from tests.rig import Rig
 from tests.worlds.generate import World, afterthoughts
 
@@ -47,6 +53,8 @@ def test_every_cell_is_what_the_oracle_says(begin):
     assert_accounted(rig, truth)
     replayed = rig.replay()
     assert_same_cells(rig, truth, replayed)
+    met = assert_audit_agrees(rig)
+    assert met["LEAK", "LEAK"] >= 100 <= met["PASS", "PASS"], met
     assert rig.differences(replayed) == {"features": (0, 0), "verdicts": (0, 0), "dlq": (0, 0), "late": (0, 0)}
 
 

@@ -13,7 +13,13 @@ import pytest
 
 from streams.lake.manifest import decode
 from streams.lake.reader import LakeReader
-from tests.entity_checks import assert_accounted, assert_everything_occurs, assert_same_cells, truth_of
+from tests.entity_checks import (
+    assert_accounted,
+    assert_audit_agrees,
+    assert_everything_occurs,
+    assert_same_cells,
+    truth_of,
+)
 from tests.rig import Rig
 from tests.worlds.generate import Shot, World, afterthoughts
 
@@ -60,6 +66,8 @@ def test_every_cell_is_what_the_oracle_says(begin):
     assert "too_large" in {reason for *_, reason in truth.dead}
     assert_same_cells(rig, truth)
     assert_accounted(rig, truth)
+    met = assert_audit_agrees(rig)
+    assert met["LEAK", "LEAK"] >= 100 <= met["PASS", "PASS"], met
     assert rig.differences(rig.replay()) == SAME
 
 
