@@ -122,9 +122,9 @@ class TransactionWatch:
             "STAMP_IS_TXN_START",
             Severity.WARNING,
             self.column,
-            f"{rows_of(self._early.count, self._total)} of {self.file} carry a {self.column!r} from before their "
-            f"commit, by up to {about(self._lead_us)} (first: row {self._early.first}), as the start of a transaction "
-            f"does{shared}.",
+            f"{rows_of(self._early.count, self._total)} of {self.file} carry a stamp in {self.column!r} from before "
+            f"their commit, by up to {about(self._lead_us)} (first: row {self._early.first}), as the start of a "
+            f"transaction does{shared}.",
             f"Do not use {self.column!r} as the time from which a row could be read: take commit times from the "
             "database's log.",
             {

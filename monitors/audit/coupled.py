@@ -265,13 +265,14 @@ def _coincidences(rows: _Rows, at: Int64, member: Int64, labels: _Labels, place:
 
 def _told(feature: str, where: Occurrences, entities: int, delay: Int64) -> TableFinding:
     low, high = int(delay.min()), int(delay.max())
-    apart = about(high) if low == high else f"{about(low)} to {about(high)}"
+    apart = f"{about(low)} to {about(high)} after it" if low < high else f"{about(high)} after it"
+    apart = "at its very time" if low == high == 0 else apart
     return TableFinding(
         "COUPLED_TX",
         Severity.PAGE if entities >= ENTITIES_TO_PAGE else Severity.WARNING,
         feature,
         f"{feature!r} changes in the transaction that writes the label: {where.count:,} times, for {entities:,} "
-        f"{'entity' if entities == 1 else 'entities'}, {apart} after it (first: row {where.first} of its log).",
+        f"{'entity' if entities == 1 else 'entities'}, {apart} (first: row {where.first} of its log).",
         f"Join {feature!r} as of the prediction, never its latest value: the database changes it with the label.",
         {"entities": entities, "delay_us_min": low, "delay_us_max": high, **where.evidence()},
     )
