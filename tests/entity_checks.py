@@ -72,14 +72,19 @@ def assert_audit_agrees(rig: Rig, lake: Path | None = None) -> Counter[tuple[str
     Cells that a stamp decided are left out: a file has no stamps. Returns how often which words met.
     """
     train, log = rig.folder / "audited.parquet", rig.folder / "history.parquet"
-    lag = "CASE WHEN visible_by_us IS NULL THEN NULL ELSE visible_by_us + 5000 END"  # the declared serving_lag
+    # Those that serving reads from the view, with what the configuration says of their lag; without it, no upper bound.
+    features = [f for f in rig.definitions.features.values() if f.served_from == "view"]
+    lags = {f.name: f.serving_lag_us for f in features}
+    known = " ".join(f"WHEN '{name}' THEN visible_by_us + {us}" for name, us in lags.items() if us is not None)
+    lag = f"CASE feature {known} END"
+    names = ", ".join(f"'{f.name}'" for f in features)
     # Where no lower bound is known, the row says no more than a snapshot does: readable at the latest from then on.
     write = "coalesce(visible_from_us, ingest_time_us) AS write_time, if(visible_from_us IS NULL, 'r', 'u') AS op"
-    history = f"SELECT entity, feature, value, {write}, {lag} AS visible_time FROM features"
+    history = f"SELECT entity, feature, value, {write}, {lag} AS visible_time FROM features WHERE feature IN ({names})"
     order = "entity, feature, log_offset, coalesce(window_end_us, 0)"
     pq.write_table(rig.table(f"{history} ORDER BY {order}", lake), log)
     served = "SELECT model, prediction_id, entity, read_time_us AS prediction_time, feature, judged_value FROM verdicts"
-    where = "form = 'served'"
+    where = f"form = 'served' AND feature IN ({names})"
     pivot = f"PIVOT ({served} WHERE {where}) ON feature USING first(judged_value) ORDER BY model, prediction_id"
     pq.write_table(rig.table(pivot, lake), train)
     cells = rig.folder / "cells.parquet"
