@@ -10,8 +10,6 @@ _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*$", re.IGNORECASE)
 
 #: A century: longer durations are slips of the hand, and times may be added to them without overflow.
 DURATION_MAX_US = 100 * 365 * 86_400_000_000
-#: Less would not hold one batch of rows.
-MEMORY_MIN = 16 * 2**20
 
 
 class Duration(click.ParamType):
@@ -29,7 +27,7 @@ class Duration(click.ParamType):
         if isinstance(value, int):
             return value
         try:
-            found = parse_duration_us(value)
+            found = 0 if value.strip() == "0" else parse_duration_us(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if not self.least_us <= found <= DURATION_MAX_US:
@@ -61,18 +59,21 @@ class Moment(click.ParamType):
 
 
 class Covers(click.ParamType):
-    """A half-open range of moments, "FROM..TO"."""
+    """A half-open range of moments, "FROM..TO"; an end that is left away is open."""
 
     name = "range"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         """The range, or a complaint."""
+        from features.times import FOREVER_US, NEVER_US
+
         if isinstance(value, tuple):
             return value
         first, dots, last = value.partition("..")
         if not dots:
             self.fail(f"expected FROM..TO, such as 2026-01-01..2026-02-01, found {value!r}", param, ctx)
-        start, end = (Moment().convert(text, param, ctx) for text in (first, last))
+        start = Moment().convert(first, param, ctx) if first.strip() else NEVER_US
+        end = Moment().convert(last, param, ctx) if last.strip() else FOREVER_US
         if start >= end:
             self.fail(f"expected FROM before TO, found {value!r}", param, ctx)
         return start, end
@@ -110,8 +111,8 @@ class Size(click.ParamType):
         if match is None:
             self.fail(f"expected a size such as 512MB or 2GiB, found {value!r}", param, ctx)
         found = int(float(match[1]) * _SIZES[(match[2] or "").lower()])
-        if found < MEMORY_MIN:
-            self.fail(f"expected at least {MEMORY_MIN // 2**20} MiB, found {value!r}", param, ctx)
+        if found < 1:
+            self.fail(f"expected a size above 0, found {value!r}", param, ctx)
         return found
 
 

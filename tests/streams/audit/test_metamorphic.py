@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from streams.audit.request import Request
-from streams.cli import quantities
 from tests.streams.audit.asking import audit
 from tests.streams.audit.random_files import TIMES, World, world
 
@@ -163,11 +162,10 @@ def test_the_size_of_batches_does_not_matter(tmp_path: Path, seed: int, rows: in
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_bound_on_memory_does_not_matter(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch):
+def test_the_bound_on_memory_does_not_matter(tmp_path: Path, seed: int):
     """Sorted on disk in many buckets, or in memory at once."""
     big = made(seed)
     whole = verdicts(tmp_path, big)
-    monkeypatch.setattr(quantities, "MEMORY_MIN", 1)
     assert verdicts(tmp_path, big, "--memory", "2000") == whole
     assert verdicts(tmp_path, big, "--memory", "1") == whole
 
