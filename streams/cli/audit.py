@@ -177,8 +177,9 @@ def _of_files(request: "Request", cells: Path | None, corrected: Path | None) ->
     from streams.audit.engine import audit
     from streams.audit.reports.tables import write_cells, write_corrected
     from streams.audit.scoring import scored
+    from streams.cli.first_use import compiling_told
 
-    with audit(request, wants_rows=bool(corrected or cells), told=progress) as found:
+    with compiling_told(progress), audit(request, wants_rows=bool(corrected or cells), told=progress) as found:
         outcome = scored(found)
         if cells is not None:
             progress(f"writing {cells}")
@@ -199,10 +200,12 @@ def _of_feast(
 ) -> "Outcome":
     from streams.audit.feast_audit import audit_repository
     from streams.audit.reports.tables import write_table
+    from streams.cli.first_use import compiling_told
 
     if train is None and (cells is not None or corrected is not None):
         raise click.UsageError("--cells and --corrected need TRAIN: without it there is no table whose rows they are")
-    found = audit_repository(repo, train, request, moment=moment, told=progress)
+    with compiling_told(progress):
+        found = audit_repository(repo, train, request, moment=moment, told=progress)
     for path, table in ((cells, found.cells), (corrected, found.corrected)):
         if path is not None and table is not None:
             write_table(table, path)
