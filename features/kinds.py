@@ -47,8 +47,8 @@ def kind_of(arrow: pa.DataType) -> Kind:
     return Kind.NESTED if pa.types.is_nested(arrow) else Kind.TEXT
 
 
-def shown(column: pa.Array | pa.ChunkedArray, row: int) -> str | None:
-    """One value as people see it, cut to 200 letters; None for NULL and NaN.
+def shown(column: pa.Array | pa.ChunkedArray, row: int, *, letters_max: int | None = _SHOWN_MAX) -> str | None:
+    """One value as people see it, cut to `letters_max` letters (None: not at all); None for NULL and NaN.
 
     Examples
     --------
@@ -71,7 +71,9 @@ def shown(column: pa.Array | pa.ChunkedArray, row: int) -> str | None:
         if isinstance(value, bytes):
             value = value.decode(errors="backslashreplace")
         text = lineage.canonical(value if isinstance(value, bool | int | float | str) else str(value))  # type: ignore[assignment]
-    return text if text is None or len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 1] + "…"
+    if text is None or letters_max is None or len(text) <= letters_max:
+        return text
+    return text[: letters_max - 1] + "…"
 
 
 def _arrow_text(one: pa.Array) -> str:

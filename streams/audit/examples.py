@@ -42,12 +42,17 @@ def example_of(
         reason=REASONS[int(found.reason[at])],
         tier=Tier(int(found.tier[at])),
         lead_us=int(found.lead_us[at]) if word == intervals.LEAK else None,
-        label=shown(train.column("#label"), at) if "#label" in train.column_names else None,
-        label_time_us=_known(train.column("#label_time")[at].as_py()) if "#label_time" in train.column_names else None,
+        label=shown(train.column("#label"), at) if _has(train, "#label") else None,
+        label_time_us=_known(train.column("#label_time")[at].as_py()) if _has(train, "#label_time") else None,
         timeline=timeline,
         earlier=earlier,
         later=later,
     )
+
+
+def _has(train: pa.Table, name: str) -> bool:
+    """Whether there is such a column, without a list of all names: there may be ten thousand, and as many examples."""
+    return bool(train.schema.get_field_index(name) >= 0)
 
 
 def _timeline(

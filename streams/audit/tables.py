@@ -110,6 +110,7 @@ def from_arrow(table: pa.Table, name: str) -> Table:
     """
     path = Path(name)
     _check(path, table.schema, table.num_rows)
+    table = table.cast(_without_views(table.schema))
     return Table(path, table.schema, table.num_rows, table.nbytes, False, memory=table)
 
 
@@ -205,9 +206,16 @@ def _footer(file: Path) -> tuple[pa.Schema, int, int]:
     with _parquet(file) as parquet:
         try:
             held = sum(parquet.metadata.row_group(g).total_byte_size for g in range(parquet.num_row_groups))
-            return parquet.schema_arrow.remove_metadata(), held, parquet.metadata.num_rows
+            return _without_views(parquet.schema_arrow), held, parquet.metadata.num_rows
         except _DAMAGE as error:
             raise _cut(file, error) from None
+
+
+def _without_views(schema: pa.Schema) -> pa.Schema:
+    """Arrow cannot pick rows of texts that are views into others, so they are read as texts of their own."""
+    plain_texts = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    fields = [field.with_type(plain_texts.get(field.type, field.type)) for field in schema]
+    return pa.schema(fields, schema.metadata)
 
 
 def _width(kind: pa.DataType) -> int:

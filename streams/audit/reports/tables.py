@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from monitors.verdicts import REASONS, VERDICTS
 from streams.audit.engine import Audit
+from streams.audit.reports.shaping import Words, shaped, spelled
 from streams.audit.tables import batches
 
 _VERDICTS = pa.array([verdict.value for verdict in VERDICTS])
@@ -33,13 +34,31 @@ def write_cells(audit: Audit, path: Path) -> None:
 
 def write_corrected(audit: Audit, path: Path) -> None:
     """TRAIN with every cell that did not PASS replaced by what was surely readable; other columns as they were."""
+    schema, words = audit.train.table.schema, _words(audit)
+    for index in audit.audited:
+        at = schema.get_field_index(audit.names[index])
+        field = schema.field(at).with_nullable(True)
+        schema = schema.set(at, words[index].field(field) if index in words else field)
+    found_words = {index: one_column.found() for index, one_column in words.items()}
     with _written(path) as write:
-        for batch, found in aligned(audit, audit.train.table.schema.names):
+        for batch, found in aligned(audit, schema.names):
             columns = list(batch.columns)
             for index in audit.audited:
-                at = batch.schema.get_field_index(audit.names[index])
-                columns[at] = _like(one(found, f"c{index}"), batch.schema.field(at).type)
-            write(pa.RecordBatch.from_arrays(columns, names=batch.schema.names))
+                at = schema.get_field_index(audit.names[index])
+                columns[at] = shaped(one(found, f"c{index}"), schema.field(at).type, found_words.get(index))
+            write(pa.RecordBatch.from_arrays(columns, schema=schema))
+
+
+def _words(audit: Audit) -> dict[int, Words]:
+    """The dictionaries of the corrected columns that have one: known before the first row is written."""
+    schema = audit.train.table.schema
+    kinds = {i: schema.field(audit.names[i]).type for i in audit.audited}
+    words = {i: Words(kind.value_type) for i, kind in kinds.items() if pa.types.is_dictionary(kind)}
+    if words:
+        for batch, found in aligned(audit, [audit.names[i] for i in words]):
+            for place, index in enumerate(words):
+                words[index].observe(batch.column(place), one(found, f"c{index}"))
+    return words
 
 
 def write_table(table: pa.Table, path: Path) -> None:
@@ -69,32 +88,29 @@ def one(table: pa.Table, name: str) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
-def _like(column: pa.Array, wanted: pa.DataType) -> pa.Array:
-    if column.type == wanted:
-        return column
-    if pa.types.is_dictionary(wanted):
-        encoded = column.cast(wanted.value_type).dictionary_encode()
-        return encoded.cast(pa.dictionary(wanted.index_type, wanted.value_type))
-    return column.cast(wanted)
-
-
 @contextmanager
 def _written(path: Path) -> Iterator[Any]:
     """A writer of record batches, Parquet or CSV by the name of the file; nothing is left of a file half written."""
-    half = path.with_name(f".{path.name}.part")
+    path = path.resolve()  # a link stays one
+    # A device stays where it is: a file put in its place would take it away.
+    is_device = path.exists() and not path.is_file()
+    half = path if is_device else path.with_name(f".{path.name}.part")
+    is_csv = path.suffix.lower() in (".csv", ".tsv")
     writer: Any = None
 
     def write(batch: pa.RecordBatch) -> None:
         nonlocal writer
+        batch = spelled(batch) if is_csv else batch
         if writer is None:
-            is_csv = path.suffix.lower() in (".csv", ".tsv")
             writer = pacsv.CSVWriter(half, batch.schema) if is_csv else pq.ParquetWriter(half, batch.schema)
-        writer.write(batch) if isinstance(writer, pacsv.CSVWriter) else writer.write_batch(batch)
+        writer.write(batch) if is_csv else writer.write_batch(batch)
 
     try:
         yield write
         if writer is not None:
             writer.close()
-            half.replace(path)
+            if not is_device:
+                half.replace(path)
     finally:
-        half.unlink(missing_ok=True)
+        if not is_device:
+            half.unlink(missing_ok=True)
