@@ -1,6 +1,10 @@
 """`tminus audit`: which cells of this training set could not have been known at the moment of prediction?"""
 
+import contextlib
+import errno
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,11 +165,13 @@ def command(
     if html is not None:
         from streams.audit.reports import html as page
 
-        html.write_text(page.render(outcome), encoding="utf-8")
+        with _writing(html):
+            html.write_text(page.render(outcome), encoding="utf-8")
     if junit is not None:
         from streams.audit.reports import junit as suite
 
-        junit.write_text(suite.render(outcome, fail_on), encoding="utf-8")
+        with _writing(junit):
+            junit.write_text(suite.render(outcome, fail_on), encoding="utf-8")
     if as_json != "-":
         _show(
             outcome, {"--json": as_json, "--html": html, "--junit": junit, "--corrected": corrected, "--cells": cells}
@@ -183,10 +189,12 @@ def _of_files(request: "Request", cells: Path | None, corrected: Path | None) ->
         outcome = scored(found)
         if cells is not None:
             progress(f"writing {cells}")
-            write_cells(found, cells)
+            with _writing(cells):
+                write_cells(found, cells)
         if corrected is not None:
             progress(f"writing {corrected}")
-            write_corrected(found, corrected)
+            with _writing(corrected):
+                write_corrected(found, corrected)
     return outcome
 
 
@@ -208,7 +216,8 @@ def _of_feast(
         found = audit_repository(repo, train, request, moment=moment, told=progress)
     for path, table in ((cells, found.cells), (corrected, found.corrected)):
         if path is not None and table is not None:
-            write_table(table, path)
+            with _writing(path):
+                write_table(table, path)
     return found.outcome
 
 
@@ -268,6 +277,8 @@ def _check_places(written: list[Path | None], read: list[Path]) -> None:
             continue
         if not path.absolute().parent.is_dir():
             raise click.UsageError(f"{path}: expected a folder that exists, found none")
+        if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+            raise click.UsageError(f"{path}: expected a place to write to, found: {os.strerror(errno.EACCES)}")
         if path.is_dir():
             raise click.UsageError(f"{path}: expected the name of a file to write, found a folder")
         if path.absolute().resolve() in taken:
@@ -275,25 +286,38 @@ def _check_places(written: list[Path | None], read: list[Path]) -> None:
         taken.add(path.absolute().resolve())
 
 
+@contextlib.contextmanager
+def _writing(place: Path | str) -> Iterator[None]:
+    """A full disk or a folder that is not ours is no finding and no fault: say which, with exit status 2."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        found = os.strerror(error.errno) if error.errno else str(error)
+        raise click.UsageError(f"{place}: expected a place to write to, found: {found}") from None
+
+
 def _say(document: dict[str, Any], where: str) -> None:
     import json
 
     text = json.dumps(document, indent=2, default=str, allow_nan=False)
-    if where == "-":
-        click.echo(text)
-    else:
-        Path(where).write_text(text + "\n", encoding="utf-8")
+    with _writing("standard output" if where == "-" else where):
+        if where == "-":
+            click.echo(text)
+        else:
+            Path(where).write_text(text + "\n", encoding="utf-8")
 
 
 def _show(outcome: "Outcome", written: dict[str, Any]) -> None:
-    import os
     import shutil
 
     from streams.audit.reports import summary
 
-    is_terminal = sys.stdout.isatty()
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()  # None: whoever started us closed it
     width = shutil.get_terminal_size().columns if is_terminal else 100
-    click.echo(summary.render(outcome, width=width, color=is_terminal and not os.environ.get("NO_COLOR")))
-    for option, path in written.items():
-        if path is not None:
-            click.echo(f"{option[2:]:<10} {path}")
+    with _writing("standard output"):
+        click.echo(summary.render(outcome, width=width, color=is_terminal and not os.environ.get("NO_COLOR")))
+        for option, path in written.items():
+            if path is not None:
+                click.echo(f"{option[2:]:<10} {path}")

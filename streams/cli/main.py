@@ -106,8 +106,9 @@ def entry() -> None:
 def _leave(status: object) -> None:
     """End the process at once: taking Arrow and the compiler apart object by object takes a quarter of a second."""
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # whoever started us closed it
+                stream.flush()
     except OSError:  # whoever read the output is gone; the interpreter says so in its own way
         return
     atexit._run_exitfuncs()

@@ -53,7 +53,7 @@ def json_option(command: F) -> F:
 
 def progress(text: str) -> None:
     """A line that people may watch: on standard error, if that is a terminal."""
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         sys.stderr.write(f"\r\033[2K{text}")
         sys.stderr.flush()
 

@@ -1,5 +1,7 @@
 """Files as strangers have them: types, encodings and names that nobody here would have chosen."""
 
+import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -9,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+import pytest
 
 from tests.streams.audit.asking import Audited, T, audit, run, write
 
@@ -118,3 +121,30 @@ def test_thousands_of_features_do_not_cost_the_square(tmp_path: Path):
     status, _, _ = run(train, "--log", log)
     assert status == 1
     assert time.process_time() - begin < 6
+
+
+@pytest.mark.parametrize("option", ["--json", "--html", "--junit", "--cells", "--corrected"])
+def test_a_full_disk_is_a_sentence_and_no_finding(option: str, tmp_path: Path):
+    """Exit status 1 would say that a leak was found."""
+    train, log = write(tmp_path, "train", training([7])), write(tmp_path, "log", history([7]))
+    status, _, said = run(train, "--log", log, option, "/dev/full")
+    assert status == 2
+    assert "/dev/full: expected a place to write to" in said
+
+
+@pytest.mark.parametrize("option", ["--cells", "--corrected"])
+def test_a_link_stays_a_link(option: str, tmp_path: Path):
+    """What is written half and put into place must not take the place of a link, nor of a device such as /dev/null."""
+    train, log = write(tmp_path, "train", training([7])), write(tmp_path, "log", history([7]))
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    status, _, _ = run(train, "--log", log, option, tmp_path / "link")
+    assert status == 0
+    assert (tmp_path / "link").is_symlink()
+    assert pq.read_table(tmp_path / "target").num_rows == 1
+
+
+def test_an_audit_without_standard_output_still_says_by_its_status_what_it_found(tmp_path: Path):
+    train, log = write(tmp_path, "train", training([7])), write(tmp_path, "log", history([7], AFTER))
+    command = [sys.executable, "-m", "streams.cli.main", "audit", str(train), "--log", str(log)]
+    closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, check=False)
+    assert (closed.returncode, closed.stderr) == (1, b"")
