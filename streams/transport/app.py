@@ -166,6 +166,9 @@ def run_app(app: faust.App, *, shutdown_s: float = SHUTDOWN_S) -> int:
         worker.stop_and_shutdown()
     except Exception as failed:  # Faust raises here what ended the worker
         error = error or failed
+    if not loop.is_running():
+        # Faust leaves it open after a failed start; at exit its sockets may be gone before it is, with a traceback.
+        loop.close()
     if isinstance(error, KafkaConnectionError):
         log.error("no broker answered: %s", error)
         return STATUS_NO_BROKER
