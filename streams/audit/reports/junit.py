@@ -76,7 +76,7 @@ def _case(suite: ET.Element, outcome: Outcome, feature: FeatureOutcome, fail_on:
             said = [f"{number:,} rows without a plain verdict", *said]
         one = ET.SubElement(case, "failure", message=said[0], type=feature.verdict.value)
         one.text = "\n".join(said)
-    elif outcome.rows and feature.counts[Verdict.UNVERIFIABLE] == outcome.rows:
+    elif feature.counts[Verdict.UNVERIFIABLE] == wording.rows_of(feature) > 0:
         ET.SubElement(case, "skipped", message=said[0])
     elif feature.verdict is not Verdict.PASS:
         _out(case, said)
@@ -85,11 +85,11 @@ def _case(suite: ET.Element, outcome: Outcome, feature: FeatureOutcome, fail_on:
 
 def _said(outcome: Outcome, feature: FeatureOutcome) -> list[str]:
     """What a person needs, the shortest first: the message of a failure is often all that is shown."""
-    cells = feature.counts[feature.verdict]
+    cells, judged = feature.counts[feature.verdict], wording.rows_of(feature)
     late = wording.too_late(feature) if feature.verdict is Verdict.LEAK else ""
     said = [
-        f"{feature.verdict.value}: {cells:,} of {wording.count(outcome.rows, 'row')} "
-        f"({wording.share(cells / max(outcome.rows, 1))}){', ' + late if late else ''}",
+        f"{feature.verdict.value}: {cells:,} of {wording.count(judged, 'row')} "
+        f"({wording.share(cells / max(judged, 1))}){', ' + late if late else ''}",
         f"The value {wording.MEANS[feature.verdict]}.",
         f"Evidence {feature.tier.name}: {wording.RESTS_ON[feature.tier]}.",
         *(f"Assumed: {wording.assumption(text)}" for text in outcome.assumes),

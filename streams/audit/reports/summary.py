@@ -70,7 +70,7 @@ def _table(outcome: Outcome, features: list[FeatureOutcome], width: int, *, colo
     notable = [f for f in features if f.verdict is not Verdict.PASS]
     shown = notable[:SHOWN]
     is_wide = width >= 64
-    rows = [[f"{f.counts[f.verdict]:,}", *_late(outcome, f, is_wide=is_wide), f.tier.name] for f in shown]
+    rows = [[f"{f.counts[f.verdict]:,}", *_late(f, is_wide=is_wide), f.tier.name] for f in shown]
     heads = ["rows", *(["share", "too late by"] if is_wide else []), "sure"]
     sizes = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
     room = max(8, width - 16 - sum(sizes) - 2 * len(sizes))
@@ -95,10 +95,10 @@ def _table(outcome: Outcome, features: list[FeatureOutcome], width: int, *, colo
     return [*lines, *legend]
 
 
-def _late(outcome: Outcome, feature: FeatureOutcome, *, is_wide: bool) -> list[str]:
+def _late(feature: FeatureOutcome, *, is_wide: bool) -> list[str]:
     if not is_wide:
         return []
-    part = wording.share(feature.counts[feature.verdict] / max(outcome.rows, 1))
+    part = wording.share(feature.counts[feature.verdict] / max(wording.rows_of(feature), 1))
     if feature.verdict is Verdict.LEAK and feature.leak_share_high > feature.leak_share_low:
         part = f"{part} to {wording.share(feature.leak_share_high)}"
     if feature.verdict is not Verdict.LEAK or feature.leads is None:
@@ -131,16 +131,20 @@ def _worth(outcome: Outcome, width: int, *, color: bool) -> list[str]:
         is_told = note and (is_leak or not note.startswith("no label"))
         return _wrapped(f"What the leak is worth was not measured: {note}.", width) if is_told else []
     title = f"What it is worth, {wording.clean(found.metric, 20).upper()} of a small model (95 % interval)"
-    ways = (
+    ways = [
         (found.scores.leaky, "as this table shows it"),
         (found.scores.as_of, "with what was known"),
         (found.scores.deployed, "in production, if trained on this table"),
-    )
+    ]
+    if len({value for value, _ in ways}) == 1:
+        ways = [(found.scores.leaky, "as this table shows it, and the same with what was known")]
     lines = [line for value, way in ways for line in _wrapped(f"{wording.figure(value)}  {way}", width, "  ")]
     alone = sorted(found.per_feature.items(), key=lambda pair: pair[1].as_of.value - pair[1].leaky.value)
     for name, scores in alone[:EXPLAINED] if len(alone) > 1 else []:
         told = f"{wording.figure(scores.leaky)}  with {wording.clean(name, 40)} alone as this table has it"
         lines += _wrapped(told, width, "  ")
+    if left_out := note.partition(", without ")[2]:
+        lines += _wrapped(f"without {left_out}", width, "  ")
     return [*(_painted(line, _BOLD, color=color) for line in _wrapped(title, width)), *lines]
 
 

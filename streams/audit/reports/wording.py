@@ -4,6 +4,7 @@ Texts of the user's files (names, values, entities) are hostile until `clean`: t
 direction overrides and megabytes.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -52,6 +53,7 @@ WHY = {
 
 _AMBIGUOUS = (Reason.SKEW, Reason.RESOLUTION, Reason.SAME_MS, Reason.IN_FLIGHT, Reason.NO_LOWER_BOUND)
 _LOUDEST_FIRST = (Severity.PAGE, Severity.WARNING, Severity.INFO)
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]{1,15},[0-9]{1,15}")  # as some spreadsheets write a CSV
 _KEPT_FORMATS = "\u200c\u200d"  # joiners: Persian and families of emoji need them
 
 
@@ -251,13 +253,19 @@ def possible(feature: FeatureOutcome) -> str:
 
 def _leak_headline(outcome: Outcome, first: FeatureOutcome, alike: int) -> str:
     name, leaks = clean(first.name, 50), first.counts[Verdict.LEAK]
-    rows = f"{leaks:,} of {count(outcome.rows, 'row')} ({share(leaks / max(outcome.rows, 1))})"
+    judged = rows_of(first)
+    rows = f"{leaks:,} of {count(judged, 'row')} ({share(leaks / max(judged, 1))})"
     late = "" if first.leads is None else f", {too_late(first)}"
     end = "; if what is assumed holds" if outcome.assumes and first.tier >= Tier.E4 else ""
     said = f"in {rows} its value was written after the prediction{late}{end}."
     if alike == 1:
         return f"{name} knows the future: {said}"
     return f"{alike:,} of {count(len(outcome.features), 'feature')} know the future. The worst is {name}: {said}"
+
+
+def rows_of(feature: FeatureOutcome) -> int:
+    """Rows in which a feature was judged: all of the table, or those that a Feast join returns for its view."""
+    return sum(feature.counts.values())
 
 
 def too_late(feature: FeatureOutcome) -> str:
@@ -291,6 +299,9 @@ def advice(feature: FeatureOutcome) -> str:
     if reason is None:
         return ""
     because, mend = WHY[reason]
+    value = feature.example.value if feature.example is not None else None
+    if reason is Reason.TYPE_MISMATCH and value is not None and _DECIMAL_COMMA.fullmatch(value):
+        mend = f"{value} looks like a number with a decimal comma: write a point, as in {value.replace(',', '.')}."
     return f"{because[0].upper()}{because[1:]} ({reason.value}). {mend}"
 
 

@@ -54,7 +54,38 @@ def test_a_table_without_evidence_is_not_called_clean():
     assert wording.headline(half).startswith("No leak in the 75.0 % of cells that could be verified.")
 
 
+def test_a_decimal_comma_is_called_by_its_name():
+    """The usual reason why a column of a spreadsheet cannot be compared; "one type" alone helps nobody."""
+    one = outcomes.feature("price", unverifiable=ROWS, type_mismatch=ROWS)
+    assert one.example is not None
+    assert "point, as in 121.33." in wording.advice(replace(one, example=replace(one.example, value="121,33")))
+    assert "Give both columns one type." in wording.advice(replace(one, example=replace(one.example, value="DE")))
+
+
+def test_shares_are_of_the_rows_in_which_the_feature_was_judged():
+    """A Feast join returns fewer rows for one view than for another."""
+    few = outcomes.outcome(outcomes.feature("a", rows=100, leak=50), outcomes.feature("b"))
+    assert "in 50 of 100 rows (50.0 %)" in wording.headline(few)
+    assert re.search(r"LEAK +a +50 +50\.0 %", summary.render(few, width=80, color=False))
+    assert "50 of 100 rows (50.0 %)" in junit.render(few, "leak")
+
+
 # The terminal.
+
+
+def test_a_score_without_its_worst_column_says_so():
+    """Else "as this table shows it" is untrue: a column that nobody can date is left out of all three."""
+    partial = "measured on 9 of 9 rows, without refund: nobody knows what was readable then"
+    left_out = replace(outcomes.leak(), inflation_note=partial)
+    assert "without refund: nobody knows" in summary.render(left_out, width=80, color=False)
+
+
+def test_three_equal_scores_are_one_line():
+    """A clean table has nothing to lose, and is read faster so."""
+    same = replace(outcomes.INFLATION, scores=outcomes.scores(0.6, 0.6, 0.6), per_feature={})
+    text = summary.render(replace(outcomes.leak(), inflation=same), width=100, color=False)
+    assert text.count("0.600 (") == 1
+    assert "and the same with what was known" in text
 
 
 def test_the_summary_says_which_feature_how_sure_how_many_rows_by_how_much_and_what_to_do():
