@@ -65,12 +65,19 @@ def _remark(verdict: "DesignVerdict", ruling: "Ruling") -> str:
         return f"not declared: {', '.join(verdict.missing)}"
     parts = []
     if ruling.slack_us is not None:
-        ms = f"{abs(ruling.slack_us) / 1000:,.10g} ms"
-        short = f"too late by at least {ms}" if ruling.design.value == "NEVER_KNOWABLE" else f"{ms} short"
-        parts.append(short if ruling.slack_us < 0 else f"slack {ms}")
+        parts.append(_slack(ruling.slack_us, is_never=ruling.design.value == "NEVER_KNOWABLE"))
     if ruling.known is not None and ruling.known.high > 0 and ruling.known.low < 1:
         parts.append(f"known for {ruling.known} of the predictions")
     return ", ".join(parts)
+
+
+def _slack(slack_us: int, *, is_never: bool) -> str:
+    from streams.audit.reports.wording import duration
+
+    length = duration(abs(slack_us))  # rounded down, and so a bound in either direction
+    if is_never:  # an order without a gap says that it is too late, not by how much
+        return f"too late by at least {length}" if slack_us < 0 else "always too late"
+    return f"{length} short" if slack_us < 0 else f"slack {length}"
 
 
 def _count(verdicts: "tuple[DesignVerdict, ...]") -> str:
