@@ -5,6 +5,7 @@ an error that names the row: a guessed time would convict or acquit without evid
 """
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,9 @@ _CODES = {
 _WHOLE = {"s": kernel.WHOLE_S, "ms": kernel.WHOLE_MS, "us": kernel.WHOLE_US, "ns": kernel.WHOLE_NS}
 _UNITS = tuple(times.UNIT_NAMES.items())
 
+#: The resolution of a text that may have had a fraction of zero.
+_FRACTION_LEFT_OUT_US = 1_000_000
+
 _EXPECTED = "a time between 1971 and 2099, as timestamp, ISO 8601 text, or a number of s, ms, us or ns"
 _SHOWN_MAX = 60
 
@@ -81,14 +85,23 @@ class Stamps:
         bool[n], True where there is no time: NULL, NaN, NaT, empty text.
     units
         Units seen among the others: ``"s"``, ``"ms"``, ``"us"``, ``"ns"``, ``"date"``, ``"text"``.
-    unit_us
-        Coarsest resolution that one of them shows, microseconds; 1 if there is none.
+    steps
+        What they show: (unit, resolution in microseconds) of every kind of them.
     """
 
     us: Int64
     missing: Bool
     units: frozenset[str]
-    unit_us: int
+    steps: frozenset[tuple[str, int]]
+
+    @property
+    def unit_us(self) -> int:
+        """Coarsest resolution that one of them shows, microseconds; 1 if there is none.
+
+        Many programs leave a fraction out where it is zero, so a text without one in a column of texts with one shows
+        no whole second.
+        """
+        return _coarsest_us(self.steps)
 
 
 def read_stamps(column: pa.Array, *, bounded: bool = True) -> Stamps:
@@ -96,7 +109,8 @@ def read_stamps(column: pa.Array, *, bounded: bool = True) -> Stamps:
 
     Arrow timestamps and ISO 8601 texts without a zone are UTC, others are converted to it; the unit of a number is
     found by its magnitude, for each value alone; nanoseconds are floored. A text shows its resolution by its digits
-    (``"2023-11-14T22:13"`` a minute, without a time of day a day, a fraction of up to three digits a millisecond).
+    (``"2023-11-14T22:13"`` a minute, without a time of day a day, a fraction of up to three digits a millisecond;
+    without one a second, unless another text of the column has one).
     A number with a fraction shows a millisecond if its microseconds are a multiple of one.
 
     Parameters
@@ -134,7 +148,13 @@ of s, ms, us or ns, found 7
             raise StampError(row, _shown(column, row))
     seen = [_CODES[code] for code in np.flatnonzero(np.bincount(codes, minlength=1)).tolist() if code]
     us[missing] = times.NEVER_US
-    return Stamps(us, missing, frozenset(unit for unit, _ in seen), max((step for _, step in seen), default=1))
+    return Stamps(us, missing, frozenset(unit for unit, _ in seen), frozenset(seen))
+
+
+def _coarsest_us(steps: AbstractSet[tuple[str, int]]) -> int:
+    finest = min((step for unit, step in steps if unit == "text"), default=1)
+    shown = (finest if unit == "text" and step <= _FRACTION_LEFT_OUT_US else step for unit, step in steps)
+    return max(shown, default=1)
 
 
 class ResolutionEvidence:
@@ -150,7 +170,8 @@ class ResolutionEvidence:
 
     def __init__(self) -> None:
         self.stamps = 0
-        self.unit_us = 1
+        self._steps: set[tuple[str, int]] = set()
+        self._others_us = 1
         self._common = len(RESOLUTIONS_US) - 1  # the coarsest resolution that divides all stamps so far
 
     def observe(self, stamps: Stamps) -> None:
@@ -159,14 +180,19 @@ class ResolutionEvidence:
         if us.size == 0:
             return
         self.stamps += us.size
-        self.unit_us = max(self.unit_us, stamps.unit_us)
+        self._steps |= stamps.steps
         while self._common and (us % RESOLUTIONS_US[self._common]).any():
             self._common -= 1
 
+    @property
+    def unit_us(self) -> int:
+        """Coarsest resolution that a stamp showed; 1 if there was none."""
+        return max(_coarsest_us(self._steps), self._others_us)
+
     def merge(self, other: "ResolutionEvidence") -> None:
-        """Take in what another has seen."""
+        """Take in what another has seen in other columns."""
         self.stamps += other.stamps
-        self.unit_us = max(self.unit_us, other.unit_us)
+        self._others_us = max(self._others_us, other.unit_us)
         self._common = min(self._common, other._common)
 
     def resolution_us(self) -> int:

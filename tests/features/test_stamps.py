@@ -111,6 +111,28 @@ def test_the_coarsest_stamp_shows_the_resolution_of_a_column(values, unit_us):
     assert read(values).unit_us == unit_us
 
 
+@pytest.mark.parametrize(
+    ("texts", "unit_us"),
+    [
+        (["2023-11-14T22:13:20", "2023-11-14T22:13:20.000001"], 1),
+        (["2023-11-14T22:13:20Z", "2023-11-14T22:13:20.500Z"], 1_000),
+        (["2023-11-14T22:13:20.5", "2023-11-14T22:13:20.000001"], 1),
+        (["2023-11-14T22:13:20", "2023-11-14T22:13:21"], 1_000_000),
+        (["2023-11-14T22:13", "2023-11-14T22:13:20.5"], MINUTE_US),
+    ],
+)
+def test_a_fraction_of_zero_may_have_been_left_out(texts, unit_us):
+    """Python and Java do so; else one stamp on a whole second would blur a log of microseconds."""
+    assert read(texts).unit_us == unit_us
+    evidence, other = ResolutionEvidence(), ResolutionEvidence()
+    for text in texts:
+        evidence.observe(read([text]))
+    assert evidence.resolution_us() == unit_us
+    other.observe(read(["2023-11-14T22:13:20"]))
+    evidence.merge(other)  # another file, whose seconds are its own
+    assert evidence.resolution_us() == max(unit_us, 1_000_000)
+
+
 @given(columns_us)
 def test_texts_agree_with_the_standard_library(values):
     """The twin: Python's own formatting, read back by the compiled reader."""
