@@ -123,6 +123,7 @@ def test_thousands_of_features_do_not_cost_the_square(tmp_path: Path):
     assert time.process_time() - begin < 6
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no device that is always full")
 @pytest.mark.parametrize("option", ["--json", "--html", "--junit", "--cells", "--corrected"])
 def test_a_full_disk_is_a_sentence_and_no_finding(option: str, tmp_path: Path):
     """Exit status 1 would say that a leak was found."""
@@ -148,3 +149,10 @@ def test_an_audit_without_standard_output_still_says_by_its_status_what_it_found
     command = [sys.executable, "-m", "streams.cli.main", "audit", str(train), "--log", str(log)]
     closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, check=False)
     assert (closed.returncode, closed.stderr) == (1, b"")
+
+
+def test_true_and_false_on_one_side_are_1_and_0_on_the_other(tmp_path: Path):
+    """As two Parquet files they always were; two CSV files say no types."""
+    train = training(["True", "False", "False"])
+    log = pa.concat_tables([history(["1", "0", "1"]), history(["1", "0", "0"], AFTER)])
+    assert words(audit(tmp_path, train, log, csv=True)) == ["PASS", "PASS", "LEAK"]
