@@ -16,6 +16,7 @@ and revoke. `tests/streams/transport/test_contract.py` names everything private 
 """
 
 import asyncio
+import atexit
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar, cast
@@ -180,7 +181,9 @@ class Consumer(stock.Consumer):
         self._gate = asyncio.Event()  # batches may go to the agents
 
     def _new_consumer_thread(self) -> ConsumerThread:
-        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        thread = ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        atexit.register(_close, thread.thread_loop)
+        return thread
 
     # -- what the app may ask ------------------------------------------------------------------------------------------
 
@@ -426,3 +429,12 @@ class Transport(stock.Transport):
     """What Faust finds behind `tminus://`."""
 
     Consumer: ClassVar[type[Consumer]] = Consumer
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close the loop of a thread that never began.
+
+    Left to the end of the interpreter, its sockets may be gone before it is, with a traceback as the last word.
+    """
+    if not loop.is_running():
+        loop.close()
