@@ -173,7 +173,16 @@ def _of_texts(train: Evidence, log: Evidence) -> Kind:
         return Kind.NUMBER
     if train.text_words + log.text_words == texts:
         return Kind.BOOL
+    if not train.text_odd + log.text_odd and {True, False} == {_is_of_words(train), _is_of_words(log)}:
+        return Kind.NUMBER  # True and False on one side, 1 and 0 on the other
     return Kind.TIME if train.text_times + log.text_times == texts else Kind.TEXT
+
+
+def _is_of_words(side: Evidence) -> bool | None:
+    """True: truth values alone, False: numbers alone, None: neither, or nothing at all."""
+    if not side.texts or side.texts not in (side.text_words, side.text_numbers):
+        return None
+    return side.text_words == side.texts
 
 
 def _is_time(floats: npt.NDArray[np.float64]) -> Bool:
