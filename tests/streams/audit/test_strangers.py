@@ -126,11 +126,13 @@ def test_thousands_of_features_do_not_cost_the_square(tmp_path: Path):
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no device that is always full")
 @pytest.mark.parametrize("option", ["--json", "--html", "--junit", "--cells", "--corrected"])
 def test_a_full_disk_is_a_sentence_and_no_finding(option: str, tmp_path: Path):
-    """Exit status 1 would say that a leak was found."""
+    """Exit status 1 would say that a leak was found. Through a link, so that no mistake can replace the device."""
     train, log = write(tmp_path, "train", training([7])), write(tmp_path, "log", history([7]))
-    status, _, said = run(train, "--log", log, option, "/dev/full")
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")
+    status, _, said = run(train, "--log", log, option, full)
     assert status == 2
-    assert "/dev/full: expected a place to write to" in said
+    assert f"{full}: expected a place to write to, found: No space left on device" in said
 
 
 @pytest.mark.parametrize("option", ["--cells", "--corrected"])
