@@ -1,5 +1,6 @@
 """The verdict of every cell, and the table as it should have been: in the row order of TRAIN."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from streams.audit.engine import Audit
 from streams.audit.reports.shaping import Words, shaped, spelled
 from streams.audit.tables import batches
 
+_CSV = re.compile(r".*\.(?P<kind>csv|tsv)(\.(?P<packed>gz|bz2|zst|lz4))?", re.IGNORECASE | re.DOTALL)
+_PACKED = {"gz": "gzip", "bz2": "bz2", "zst": "zstd", "lz4": "lz4"}
 _VERDICTS = pa.array([verdict.value for verdict in VERDICTS])
 _REASONS = pa.array([reason.value for reason in REASONS])
 
@@ -91,26 +94,41 @@ def one(table: pa.Table, name: str) -> pa.Array:
 @contextmanager
 def _written(path: Path) -> Iterator[Any]:
     """A writer of record batches, Parquet or CSV by the name of the file; nothing is left of a file half written."""
-    path = path.resolve()  # a link stays one
+    place = path.resolve()  # a link stays one
     # A device stays where it is: a file put in its place would take it away.
-    is_device = path.exists() and not path.is_file()
-    half = path if is_device else path.with_name(f".{path.name}.part")
-    is_csv = path.suffix.lower() in (".csv", ".tsv")
+    is_device = place.exists() and not place.is_file()
+    half = place if is_device else place.with_name(f".{place.name}.part")
+    csv = _CSV.fullmatch(path.name)
     writer: Any = None
 
     def write(batch: pa.RecordBatch) -> None:
         nonlocal writer
-        batch = spelled(batch) if is_csv else batch
+        batch = spelled(batch) if csv else batch
         if writer is None:
-            writer = pacsv.CSVWriter(half, batch.schema) if is_csv else pq.ParquetWriter(half, batch.schema)
-        writer.write(batch) if is_csv else writer.write_batch(batch)
+            writer = _CsvFile(half, batch.schema, csv) if csv else pq.ParquetWriter(half, batch.schema)
+        writer.write_batch(batch)
 
     try:
         yield write
         if writer is not None:
             writer.close()
             if not is_device:
-                half.replace(path)
+                half.replace(place)
     finally:
         if not is_device:
             half.unlink(missing_ok=True)
+
+
+class _CsvFile:
+    """A CSV under construction, with tabs or packed if its name says so, as LOG and TRAIN may be."""
+
+    def __init__(self, place: Path, schema: pa.Schema, name: re.Match[str]) -> None:
+        delimiter = "\t" if name["kind"].lower() == "tsv" else ","
+        self._file = pa.output_stream(str(place), compression=_PACKED.get((name["packed"] or "").lower()))
+        self._writer = pacsv.CSVWriter(self._file, schema, write_options=pacsv.WriteOptions(delimiter=delimiter))
+        self.write_batch = self._writer.write_batch
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()
+        self._file.close()

@@ -158,3 +158,15 @@ def test_true_and_false_on_one_side_are_1_and_0_on_the_other(tmp_path: Path):
     train = training(["True", "False", "False"])
     log = pa.concat_tables([history(["1", "0", "1"]), history(["1", "0", "0"], AFTER)])
     assert words(audit(tmp_path, train, log, csv=True)) == ["PASS", "PASS", "LEAK"]
+
+
+@pytest.mark.parametrize("name", ["mended.csv.gz", "mended.tsv", "mended.CSV", "mended.csv.zst"])
+def test_the_corrected_table_is_written_as_its_name_says_and_read_back(name: str, tmp_path: Path):
+    """A Parquet under the name of a packed CSV is of no use to whoever asked for it."""
+    log = pa.concat_tables([history([5, 5]), history([7, 7], AFTER)])
+    train = write(tmp_path, "train", training([7, 5]))
+    again = tmp_path / name
+    assert run(train, "--log", write(tmp_path, "log", log), "--corrected", again)[0] == 1
+    assert not again.read_bytes().startswith(b"PAR1")
+    found = audit(tmp_path, again, log)
+    assert words(found) == ["PASS", "PASS"]
